@@ -1,0 +1,84 @@
+"""Projected gradient descent inside an L-infinity or L2 ball.
+
+Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083, eq. 3.
+Deviation: the objective supplies the loss (a margin in log-odds, which does not saturate) instead of a cross-entropy; the last iterate is
+moved to the best-aligned point of the 8-bit grid inside the ball, since that is what a file can hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from redteam.attack import Attack, State
+from redteam.attacks.noise import Noise
+from redteam.component import Radius
+from redteam.files import Budget
+from redteam.imaging.settling import settle
+from redteam.images import Images
+from redteam.objective import Objective
+from redteam.seeding import SampleRNG
+from redteam.target import Access
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(Attack):
+    """Lower the objective's loss by steps along the gradient's sign (linf) or direction (l2), projected back into the ball.
+
+    norm:         of the ball, over all pixels and channels of one image
+    eps:          radius of the ball, image units
+    step:         length of one step, image units; eps / 4 when not given
+    steps:        gradient queries per image
+    random_start: begin at a random point of the ball instead of the image itself
+    """
+
+    source: ClassVar[str] = "Madry et al., ICLR 2018, arXiv:1706.06083, eq. 3"
+    family: ClassVar[str] = "gradient"
+    needs: ClassVar[Access] = Access.GRADIENTS
+    strength: ClassVar[str] = "eps"
+
+    norm: Literal["linf", "l2"] = "linf"
+    eps: Radius = 4 / 255
+    step: Radius | None = None
+    steps: Annotated[int, Field(ge=1)] = 20
+    random_start: bool = True
+
+    def budget(self) -> Budget:
+        """The ball that every result lies in."""
+        return Budget(self.norm, self.eps)
+
+    def control(self) -> Noise:
+        """Random signs of the same norm and radius."""
+        return Noise(norm=self.norm, eps=self.eps, goal=self.goal)
+
+    def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
+        """Images (n, 3, h, w) in [0, 1] -> the same images moved inside the ball, on the 8-bit grid."""
+        clean = objective.images.pixels
+        adv = self._start(clean, rng) if self.random_start else clean
+        step = self.eps / 4 if self.step is None else self.step
+        for _ in range(self.steps):
+            adv = self._project(adv - step * self._direction(objective.gradient(adv)), clean)
+        return objective.images.with_pixels(settle(adv, clean, self.norm, self.eps))
+
+    def _start(self, clean: Tensor, rng: SampleRNG) -> Tensor:
+        if self.norm == "linf":
+            return self._project(clean + self.eps * (2 * rng.rand_like(clean) - 1), clean)
+        direction = rng.randn_like(clean)
+        radius = rng.rand_like(clean[:, :1, :1, :1])
+        return self._project(clean + self.eps * radius * direction / _length(direction), clean)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        return gradient.sign() if self.norm == "linf" else gradient / _length(gradient)
+
+    def _project(self, adv: Tensor, clean: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return adv.clamp(clean - self.eps, clean + self.eps).clamp_(0, 1)
+        delta = adv - clean
+        return (clean + delta * (self.eps / _length(delta)).clamp(max=1)).clamp_(0, 1)
+
+
+def _length(x: Tensor) -> Tensor:
+    return x.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]

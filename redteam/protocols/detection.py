@@ -1,0 +1,153 @@
+"""The detection protocol: attack a batch, save it, score the file, and say for each image what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from redteam.attack import Attack, State
+from redteam.files import FileFormat, to_grid, within
+from redteam.images import Images
+from redteam.measure import quality
+from redteam.objective import goal_named
+from redteam.record import Cell, Record, finite, rid
+from redteam.seeding import SampleRNG
+from redteam.target import Cost, Detector
+
+
+@dataclass(frozen=True)
+class Square:
+    """One cell, ready to run: everything but the images.
+
+    target: defended, with its threshold
+    state:  what the attack's `fit` left
+    """
+
+    cell: Cell
+    attack: Attack
+    target: Detector
+    file: FileFormat
+    seed: int
+    micro_batch: int
+    state: State | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A batch after one square: its records, and the pixels before and after as their files hold them."""
+
+    records: list[Record]
+    before: Tensor
+    after: Tensor
+
+
+def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: Mapping[str, Record]) -> Outcome:
+    """Attack one micro-batch (n images on the 8-bit grid), save, score, compare with the `clean` rows by image id."""
+    cell, attack, target = square.cell, square.attack, square.target
+    budget = attack.budget()
+    rng = SampleRNG.of(square.seed, cell.kind, cell.params, images.ids, cell.repeat)
+    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget)
+    attacked = attack.perturb(objective, rng, square.state)
+    if attacked.ids != images.ids:
+        raise ValueError(f"{cell.attack}: an attack must return the same images in the same order")
+    grid = to_grid(attacked.pixels, images.pixels, budget)
+    after, before = square.file.save_and_load(grid), square.file.save_and_load(images.pixels)
+    scores = score(target, after)
+    figures = _quality(before, after, attack.geometric)
+    parts = zip(images.ids, scores.tolist(), target.decide(scores).tolist(), within(grid, images.pixels, budget).tolist(), target.ledger.take(images.ids), rng.seeds, strict=True)
+    records = []
+    for i, (name, value, decision, kept, cost, seed) in enumerate(parts):
+        row = base_record(square.cell, images, i, hashes[i])
+        seen = clean.get(name)
+        records.append(_finished(row, square, value, decision, kept, cost, seed, {key: column[i] for key, column in figures.items()}, seen))
+    return Outcome(records, before, after)
+
+
+def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Outcome:
+    """The clean arm: the same path without an attack; asked twice, in another batch composition, and once before the file."""
+    target = square.target
+    asked = images.pixels.clone()
+    source = score(target, asked, copy=False)
+    mutated = not torch.equal(asked, images.pixels)
+    after = square.file.save_and_load(images.pixels)
+    same = torch.equal(after, images.pixels)
+    scores = source if same and not mutated else score(target, after)
+    half = (len(images) + 1) // 2
+    repeat = torch.cat([score(target, after[:half]), score(target, after[half:])]) if len(images) > 1 else score(target, after)
+    rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
+    figures = _quality(images.pixels, after, False)
+    records = []
+    for i, name in enumerate(images.ids):
+        row = base_record(square.cell, images, i, hashes[i])
+        clean = _finished(row, square, scores[i].item(), int(target.decide(scores)[i]), True, Cost(), rng.seeds[i], {key: column[i] for key, column in figures.items()}, None)
+        extra, lost = finite({"source_score": source[i].item(), "repeat_score": repeat[i].item()})
+        warnings = (*clean.warnings, "input_mutated") if mutated else clean.warnings
+        records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=warnings))
+    return Outcome(records, images.pixels, after)
+
+
+def score(target: Detector, pixels: Tensor, copy: bool = True) -> Tensor:
+    """File pixels (n, 3, h, w) -> (n,) float32 scores on the CPU; full precision, no gradient; asked on a copy unless told otherwise."""
+    with torch.no_grad():
+        return target.respond(pixels.clone() if copy else pixels).float().cpu()
+
+
+def base_record(cell: Cell, images: Images, i: int, sha256: str) -> Record:
+    """The row of image i before anything happened."""
+    height, width = images.pixels.shape[2:]
+    return empty_record(cell, images.ids[i], int(images.labels[i]), images.groups[i], height, width, sha256)
+
+
+def empty_record(cell: Cell, name: str, label: int, group: str, height: int, width: int, sha256: str | None) -> Record:
+    """The row of an image by its description alone, as for one that cannot be read."""
+    return Record(
+        rid=rid(cell.key, name), cell=cell.key, data=cell.data, target=cell.target, defense=cell.defense, attack=cell.attack, strength=cell.strength, repeat=cell.repeat,
+        id=name, sha256=sha256, label=label, group=group, height=height, width=width, goal="evade" if label else "frame",
+    )  # fmt: skip
+
+
+def _finished(row: Record, square: Square, value: float, decision: int, kept: bool, cost: Cost, seed: int, figures: dict[str, float], clean: Record | None) -> Record:
+    numbers, lost = finite({"score": value})
+    shown, undefined = finite(figures)
+    scored = numbers["score"] is not None
+    is_clean = row.attack == "identity"
+    was = clean.outcome.get("decision") if clean else None
+    attackable = (decision == row.label if scored else False) if is_clean else was == row.label
+    outcome: dict[str, Any] = numbers | {"threshold": square.target.threshold, "decision": decision if scored else None, "attackable": attackable}
+    if not is_clean:
+        outcome |= {"clean_decision": was, "success": attackable and decision != row.label if scored else None}
+    return _with(
+        row,
+        reason=None if scored else f"unscoreable: the target gave {lost['score']}",
+        clean_rid=clean.rid if clean else None,
+        outcome=outcome,
+        quality=shown,
+        nonfinite={f"quality.{k}": v for k, v in undefined.items()} | {f"outcome.{k}": v for k, v in lost.items()},
+        valid=kept,
+        cost=asdict(cost),
+        determinism={"tier": square.attack.tier.value, "seed": seed, "micro_batch": square.micro_batch},
+        warnings=tuple(_warnings(square, cost, figures)),
+    )
+
+
+def _warnings(square: Square, cost: Cost, figures: dict[str, float]) -> list[str]:
+    budget = square.attack.budget()
+    found = ["zero_gradient"] if cost.first_gradient_zero else []
+    asked_for_change = budget is not None and budget.eps >= 1 / 255 and not square.cell.control
+    return found + (["attack_noop"] if asked_for_change and figures.get("linf_levels") == 0 else [])
+
+
+def _quality(before: Tensor, after: Tensor, geometric: bool) -> dict[str, list[float]]:
+    if geometric or before.shape != after.shape:
+        return {}
+    a, b = before.cpu(), after.cpu()
+    columns = {"psnr_db": quality.psnr(a, b), "ssim": quality.ssim(a, b), "linf_levels": quality.linf(a, b) * 255, "l2": quality.l2(a, b)}
+    return {name: [round(value, 6) for value in column.double().tolist()] for name, column in columns.items()}
+
+
+def _with(row: Record, **changes: Any) -> Record:
+    return Record(**{**row.__dict__, **changes})

@@ -1,0 +1,142 @@
+"""Training of `zoo/npr-tiny`: photographs against the same photographs sent through `zoo/vae-tiny`.
+
+Both pictures of a pair are saved by the same encoder at the same quality before the detector sees them, and half of the pairs were
+blurred, resampled or shifted *before* the autoencoder, so that neither compression nor smoothness tells the classes apart.
+
+Source: Tan et al., "Rethinking the Up-Sampling Operations in CNN-based Generative Network for Generalizable Deepfake Detection",
+CVPR 2024, arXiv:2312.10461 (detector); Rajan et al., "Aligned Datasets Improve Detection of Latent Diffusion-Generated Images",
+ICLR 2025, arXiv:2410.11835 (real and regenerated versions of the same scenes, by the same pipeline).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pydantic import Field
+from safetensors.torch import save_file
+from scipy import ndimage
+from torch import Generator, Tensor
+
+from redteam.data.camera import resave
+from redteam.recipes.checkpoint import load_checkpoint, save_checkpoint
+from redteam.recipes.detection import detection_figures
+from redteam.recipes.pool import pictures
+from redteam.recipes.recipe import Figures, Progress, Recipe, schedule, seeded, silent
+from redteam.recipes.reconstruction import as_tensor, rebuild
+from redteam.zoo.model import ReferenceModel
+from redteam.zoo.npr_tiny import NPRTiny
+from redteam.zoo.vae_tiny import VAETiny
+
+_STREAM = 0x09B6
+_CHUNK = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPRRecipe(Recipe):
+    """Train the small detector on pairs of a photograph and its regeneration.
+
+    steps:        optimizer steps
+    pairs:        pairs per step
+    scenes:       pictures in the pool
+    size:         side of a picture, pixels
+    lr:           peak learning rate; linear warm-up, then a cosine to zero
+    weight_decay: of AdamW
+    quality:      lowest and highest JPEG quality at which pairs are saved
+    seed:         of weights, order and qualities
+    data:         folder of photographs to train on; the camera corpus when not given
+    """
+
+    model: ClassVar[type[ReferenceModel]] = NPRTiny
+
+    steps: Annotated[int, Field(ge=1)] = 2500
+    pairs: Annotated[int, Field(ge=1)] = 24
+    scenes: Annotated[int, Field(ge=1)] = 3000
+    size: Annotated[int, Field(ge=32)] = 128
+    lr: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    quality: tuple[int, int] = (80, 98)
+    seed: int = 0
+    data: Path | None = None
+
+    def train(self, out_dir: Path, *, resume: bool = False, progress: Progress = silent) -> Figures:
+        """Train with checkpoints in out_dir and write out_dir/npr-tiny.safetensors -> steps, seconds of this call, last loss.
+
+        Raises: FileNotFoundError when `zoo/vae-tiny` has no weights yet.
+        """
+        pairs = self._pairs(out_dir, progress)
+        model = seeded(NPRTiny.build, self.seed).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        rng = Generator().manual_seed(self.seed)
+        kept = out_dir / "npr-tiny.ckpt"
+        first = load_checkpoint(kept, model=model, optimizer=optimizer, rng=rng) if resume else 0
+        began, value = time.monotonic(), math.nan
+        labels = torch.tensor([0.0, 1.0]).repeat(self.pairs)
+        for step in range(first, self.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * schedule(step, self.steps)
+            loss = F.binary_cross_entropy_with_logits(model(self._batch(pairs, rng)), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            value = loss.item()
+            if (step + 1) % 100 == 0 or step + 1 == self.steps:
+                save_checkpoint(kept, model=model, optimizer=optimizer, rng=rng, step=step + 1)
+                progress(f"step {step + 1}/{self.steps}  loss {value:.4f}  {time.monotonic() - began:.0f} s")
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out_dir / "npr-tiny.safetensors")
+        return {"steps": self.steps, "seconds": round(time.monotonic() - began), "loss": value}
+
+    def evaluate(self, module: torch.nn.Module, *, photographs: Path | None = None, progress: Progress = silent) -> Figures:
+        """Areas under the curve on unseen scenes and real photographs, beside those of one-number detectors and of blur."""
+        return detection_figures(module, VAETiny.load(), photographs=photographs, progress=progress)
+
+    def _pairs(self, out_dir: Path, progress: Progress) -> np.ndarray:
+        """Real and regenerated pictures (2 * scenes, 2, size, size, 3) uint8: all scenes as they are, then all prepared."""
+        pool = pictures(out_dir, self.data, count=self.scenes, size=self.size, progress=progress)
+        path = out_dir / f"pairs-{self.scenes}-{self.size}-{VAETiny.sha256()[:12]}.npy"
+        if not path.is_file():
+            vae, unfinished = VAETiny.load(), path.with_suffix(".part")
+            pairs = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(2 * self.scenes, 2, *pool.shape[1:]))
+            for start in range(0, 2 * self.scenes, _CHUNK):
+                which = range(start, min(start + _CHUNK, 2 * self.scenes))
+                real = [pool[k] if k < self.scenes else prepared(pool[k - self.scenes], np.random.default_rng([_STREAM, k])) for k in which]
+                pairs[start : which.stop, 0], pairs[start : which.stop, 1] = np.stack(real), np.stack(rebuild(real, vae))
+                if start % 500 == 0:
+                    progress(f"pairs {which.stop}/{2 * self.scenes}")
+            pairs.flush()
+            unfinished.rename(path)
+        return np.load(path, mmap_mode="r")
+
+    def _batch(self, pairs: np.ndarray, rng: Generator) -> Tensor:
+        """Pairs at random, each saved at a quality of its own -> (2 * pairs, 3, size, size), real and regenerated in turn."""
+        low, high = self.quality
+        which = torch.randint(len(pairs), (self.pairs,), generator=rng).tolist()
+        qualities = torch.randint(low, high + 1, (self.pairs,), generator=rng).tolist()
+        saved = [resave(picture, quality) for k, quality in zip(which, qualities, strict=True) for picture in pairs[k]]
+        return as_tensor(saved).contiguous(memory_format=torch.channels_last)
+
+
+def prepared(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture (h, w, 3) uint8 as other cameras and editors might give it: mirrored, shifted off its JPEG grid, blurred, resampled, toned."""
+    out = picture[:, ::-1] if rng.random() < 0.5 else picture
+    down, right = (int(v) for v in rng.integers(0, 8, 2))
+    out = np.pad(out, ((down, 0), (right, 0), (0, 0)), mode="reflect")[: picture.shape[0], : picture.shape[1]]
+    kind = rng.choice(["none", "blur", "resample", "median"], p=[0.3, 0.3, 0.3, 0.1])
+    if kind == "blur":
+        sigma = float(rng.uniform(0.3, 1.2))
+        out = np.rint(ndimage.gaussian_filter(out.astype(np.float32), (sigma, sigma, 0))).astype(np.uint8)
+    elif kind == "resample":
+        side = [round(s * float(rng.uniform(0.6, 1.4))) for s in (picture.shape[1], picture.shape[0])]
+        kernel = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)[int(rng.integers(3))]
+        out = np.asarray(Image.fromarray(np.ascontiguousarray(out)).resize(side, kernel).resize((picture.shape[1], picture.shape[0]), kernel))
+    elif kind == "median":
+        out = ndimage.median_filter(out, (3, 3, 1))
+    gain, shift = float(rng.uniform(0.7, 1.3)), float(rng.uniform(-25, 25))
+    return np.clip(np.rint((out.astype(np.float32) - 128) * gain + 128 + shift), 0, 255).astype(np.uint8)

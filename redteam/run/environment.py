@@ -1,0 +1,43 @@
+"""What a run ran on, and torch kept from changing results behind its back."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import distributions
+from typing import Any
+
+import torch
+
+from redteam.imaging.codecs import codec_versions
+
+SHOWN = ("torch", "torchvision", "kornia", "diffusers", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "pydantic", "safetensors", "redteam")
+
+
+def quiet_torch() -> None:
+    """Deterministic kernels where torch has them, and full float32 precision: scores never use less."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Python, packages, torch, codecs and platform; no host name and no path."""
+    installed = {(d.metadata["Name"] or "").lower(): d.version for d in distributions()}
+    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    return {
+        "python": platform.python_version(),
+        "packages": {name: installed[name] for name in SHOWN if name in installed},
+        "torch": {"version": torch.__version__, "threads": torch.get_num_threads(), "device": device, "accelerator": accelerator},
+        "codecs": codec_versions(),
+        "platform": {"system": platform.system(), "machine": platform.machine(), "implementation": sys.implementation.name},
+    }
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError with the repair unless torch can use `device`; nothing falls back to another one in silence."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]}); leave it out to run on the CPU") from error

@@ -1,0 +1,1 @@
+"""A YAML file with positions -> a validated Scenario -> its cells and units."""

@@ -1,0 +1,67 @@
+"""Fields that name something else: another component, a zoo model, or a file beside the scenario."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from redteam import registry
+from redteam.component import Reference
+from redteam.scenario.document import Path_
+from redteam.scenario.reading import Reading, repair
+
+
+def references(value: Any, hint: Any, at: Path_ = ()) -> Iterator[tuple[Reference, str, Path_]]:
+    """Every reference inside a built component: what it must name, its text, and where it stands among the values."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(value):
+        hints = typing.get_type_hints(type(value), include_extras=True)
+        for field in dataclasses.fields(value):
+            yield from references(getattr(value, field.name), hints[field.name], (*at, field.name))
+    elif origin is Annotated:
+        marks = [mark for mark in args[1:] if isinstance(mark, Reference)]
+        yield from ((mark, value, at) for mark in marks if isinstance(value, str))
+        yield from () if marks else references(value, args[0], at)
+    elif origin in (typing.Union, types.UnionType):
+        for arg in args:
+            yield from references(value, arg, at)
+    elif isinstance(value, dict) and origin is dict:
+        for key, item in value.items():
+            yield from references(item, args[1], (*at, key))
+    elif isinstance(value, (list, tuple)) and origin in (list, tuple):
+        for i, item in enumerate(value):
+            yield from references(item, args[0] if Ellipsis in args or len(args) == 1 else args[i], (*at, i))
+
+
+def check_reference(reading: Reading, reference: Reference, text: str, path: Path_) -> None:
+    """Note an error where a reference leads nowhere: neither an id of the scenario, nor a zoo name, nor a file."""
+    ids = list(reading.ids(f"{reference.group}s")) if reference.group != "model" else []
+    known = [*ids, *(f"zoo/{name}" for name in registry.names("models"))]
+    if text not in known and not (reading.folder / text).exists():
+        what = {"target": "target id, zoo name or file", "attack": "attack id, zoo name or file", "model": "zoo name or file"}[reference.group]
+        reading.error("RT221", path, f"no {what} {text!r}; {repair(text, known, 'there are')}")
+
+
+def anchored(value: Any, folder: Path) -> Any:
+    """The same value, every relative path inside it (in components, lists and mappings) made to start at `folder`."""
+    if isinstance(value, Path):
+        return folder / value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        before = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        after = {name: anchored(item, folder) for name, item in before.items()}
+        return dataclasses.replace(value, **after) if any(after[name] is not before[name] for name in before) else value
+    if isinstance(value, (list, tuple, dict)):
+        return _anchored_items(value, folder)
+    return value
+
+
+def _anchored_items(value: Any, folder: Path) -> Any:
+    before = list(value.values() if isinstance(value, dict) else value)
+    after = [anchored(item, folder) for item in before]
+    if all(new is old for new, old in zip(after, before, strict=True)):
+        return value
+    return dict(zip(value, after, strict=True)) if isinstance(value, dict) else type(value)(after)

@@ -1,0 +1,55 @@
+"""Figures group by group, for corpora with too few groups to carry an interval over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redteam.reports import tables, wording
+from redteam.reports.wording import number
+
+SHOWN = ("attack_success_rate", "frame_rate", "robust_accuracy", "auc")
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """One metric of one corpus, target and defense; a column for each group.
+
+    rows: (key of the cell, its name, one figure for each group)
+    """
+
+    data: str
+    target: str
+    defense: str
+    metric: str
+    groups: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def group_tables(summary: Json) -> list[GroupTable]:
+    """A table for each block and metric that has figures by group."""
+    found = (_table(key, cells, metric) for key, cells in tables.grouped(summary).items() for metric in SHOWN)
+    return [table for table in found if table is not None]
+
+
+def _table(key: tables.Key, cells: list[Json], metric: str) -> GroupTable | None:
+    members = [cell for cell in cells if any(metric in (figures or {}) for figures in (cell.get("by_group") or {}).values())]
+    if not members:
+        return None
+    groups = tuple(dict.fromkeys(group for cell in members for group in cell["by_group"]))
+    rows = tuple((str(cell.get("key", "")), wording.attack_name(cell), tuple(_figure(cell, group, metric) for group in groups)) for cell in members)
+    return GroupTable(*key, metric, groups, rows)
+
+
+def _figure(cell: Json, group: str, metric: str) -> str:
+    """A rate as a count of its images, since a handful of them carries no percentage; a dash where there is none."""
+    entry = (cell["by_group"].get(group) or {}).get(metric)
+    value, n = (number(entry.get("value")), number(entry.get("n"))) if isinstance(entry, Mapping) else (None, None)
+    if value is None:
+        return wording.DASH
+    if n is None or metric in wording.DECIMAL_SHARES:
+        return wording.figure(metric, value, n)
+    return f"{value * n:.0f} of {n:.0f}"
