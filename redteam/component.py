@@ -9,6 +9,7 @@ import types
 import typing
 from abc import ABC
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -107,7 +108,7 @@ def type_name(hint: Any) -> str:
         return "list of " + type_name(args[0])
     if origin is dict:
         return f"mapping to {type_name(args[1])}"
-    plain = {float: "number", int: "integer", str: "text", bool: "true | false", Any: "anything"}
+    plain = {float: "number", int: "integer", str: "text", bool: "true | false", Path: "path", Any: "anything"}
     return plain.get(hint, getattr(hint, "__name__", str(hint)))
 
 

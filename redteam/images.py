@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-Index = Tensor | slice | Sequence[int]
+from redteam.seeding import Index, positions
 
 
 @dataclass(frozen=True)
@@ -69,18 +68,6 @@ class Images:
         """The same images on `device`."""
         moved = {name: None if (value := getattr(self, name)) is None else value.to(device) for name in ("pixels", "labels", "masks", "messages", "landmarks")}
         return replace(self, **moved)
-
-
-def positions(index: Index, n: int) -> Tensor:
-    """Positions (k,) int64 on the CPU of what `index` selects among n.
-
-    >>> positions(torch.tensor([True, False, True]), 3).tolist()
-    [0, 2]
-    """
-    if isinstance(index, slice):
-        return torch.arange(n)[index]
-    where = torch.as_tensor(index).cpu()
-    return torch.arange(n)[where] if where.dtype == torch.bool else where.long()
 
 
 def check_pixels(pixels: Tensor) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from redteam.files import Budget, FileFormat, to_grid
-from redteam.images import Images, Index
+from redteam.images import Images
+from redteam.seeding import Index
 from redteam.target import Access, Detector, Target, adversary_sees
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from redteam.images import Index, positions
+Index = Tensor | slice | Sequence[int]
 
 
 def canonical(value: object) -> str:
@@ -91,3 +91,15 @@ class SampleRNG:
         if self._generators[i] is None:
             self._generators[i] = torch.Generator().manual_seed(self._seeds[i])
         return self._generators[i]
+
+
+def positions(index: Index, n: int) -> Tensor:
+    """Positions (k,) int64 on the CPU of what `index` selects among n.
+
+    >>> positions(torch.tensor([True, False, True]), 3).tolist()
+    [0, 2]
+    """
+    if isinstance(index, slice):
+        return torch.arange(n)[index]
+    where = torch.as_tensor(index).cpu()
+    return torch.arange(n)[where] if where.dtype == torch.bool else where.long()

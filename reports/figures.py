@@ -113,6 +113,7 @@ def _panel(metric: str, axis: str, swept: list[Json], cells: list[Json]) -> Pane
     if all(value_of(cell, metric) is None for cell in swept):
         return None
     place = _scale([cell["strength"][axis] for cell in swept], axis)
+    entry, norm = wording.metric_named(metric), swept[0].get("norm")
     lines = [_line("attack", swept[0]["attack"], metric, [(cell["strength"][axis], cell) for cell in swept], place)]
     noise = [(cell["strength"][axis], arm) for cell in swept if (arm := tables.noise_of(cell, cells))]
     identity = tables.identity_of(cells)
@@ -120,9 +121,9 @@ def _panel(metric: str, axis: str, swept: list[Json], cells: list[Json]) -> Pane
     for role, name, members in (("noise", "noise", noise), ("identity", "unchanged", level)):
         if any(value_of(cell, metric) is not None for _, cell in members):
             lines.append(_line(role, name, metric, members, place))
-    entry, norm = wording.metric_named(metric), swept[0].get("norm")
-    ticks = _ticks([(place(x), wording.strength_value(axis, x, norm)) for x in sorted({cell["strength"][axis] for cell in swept})])
-    return Panel(metric, entry.title, wording.direction(metric), _x_label(axis, norm), ticks, _y_ticks(), tuple(_apart(lines)), _description(entry.title, lines, axis))
+    labels = {place(cell["strength"][axis]): wording.strength_value(axis, cell["strength"][axis], norm) for cell in swept}
+    said = _description(f"{entry.title} against {wording.plain(axis)}", lines, labels)
+    return Panel(metric, entry.title, wording.direction(metric), _x_label(axis, norm), _ticks(list(labels.items())), _y_ticks(), tuple(_apart(lines)), said)
 
 
 def _x_label(axis: str, norm: object) -> str:
@@ -133,21 +134,21 @@ def _x_label(axis: str, norm: object) -> str:
 
 
 def _line(role: Literal["attack", "noise", "identity"], name: str, metric: str, members: list[tuple[float, Json]], place: Scale) -> Line:
-    points = [_point(cell, metric, place(x), x) for x, cell in members]
+    points = [_point(cell, metric, place(x)) for x, cell in members]
     runs = _runs(points)
     pieces = tuple(" ".join(f"{p.x:.1f},{p.y:.1f}" for p in run) for run in runs if len(run) > 1)
     kept = tuple(p for run in runs for p in run)
     return Line(role, wording.plain(name)[:15], kept, pieces, () if role == "identity" else _bands(runs), max(kept, key=lambda p: p.x).y)
 
 
-def _point(cell: Json, metric: str, x: float, strength: float) -> Point | None:
+def _point(cell: Json, metric: str, x: float) -> Point | None:
     value = value_of(cell, metric)
     if value is None:
         return None
     entry = cell["metrics"][metric]
     low, high, n = number(entry.get("low")), number(entry.get("high")), number(entry.get("n"))
     between = "" if low is None or high is None else f" {wording.interval(metric, low, high, n)}"
-    said = f"{wording.significant(strength)}: {wording.percent(value, n)}{between}"
+    said = f"{wording.percent(value, n)}{between}"
     return Point(x, _height(value), None if low is None else _height(low), None if high is None else _height(high), str(cell.get("verdict")), said)
 
 
@@ -210,7 +211,8 @@ def _apart(lines: list[Line]) -> list[Line]:
     return sorted(lifted, key=lambda line: ("identity", "noise", "attack").index(line.role))  # the attack is drawn last, on top
 
 
-def _description(title: str, lines: list[Line], axis: str) -> str:
+def _description(title: str, lines: list[Line], labels: Mapping[float, str]) -> str:
     """The drawing in words, for those who do not see it."""
-    said = [f"{line.name}: {'; '.join(point.words for point in line.points)}" for line in lines]
-    return f"{title} against {wording.plain(axis)}. {'. '.join(said)}."
+    said = [f"{line.name}: {'; '.join(f'{labels[point.x]}: {point.words}' for point in line.points)}" for line in lines if line.role != "identity"]
+    said += [f"{line.name}: {line.points[0].words}" for line in lines if line.role == "identity"]
+    return f"{title}. {'. '.join(said)}."

@@ -251,7 +251,7 @@ def budget(entry: Json) -> str:
     eps = number(entry.get("eps"))
     if entry.get("norm") == "unbounded" or eps is None:
         return "Worst case, no budget"
-    return f"Worst case, {wording.norm_name(entry.get('norm'))} ≤ {wording.radius(eps, entry.get('norm'))}"
+    return f"Worst case, {wording.norm_name(entry.get('norm'))} ≤ {wording.radius(eps, entry.get('norm'))}".replace(" ≤ ", f"{wording.SPACE}≤{wording.SPACE}")
 
 
 def _label(cell: Json) -> str:

@@ -22,7 +22,7 @@ LEGEND: tuple[tuple[str, str], ...] = (
         "Cells in which nobody attacks. “identity” sends unchanged images through the same path; “noise” adds random noise of the size of the attack. "
         "An attack has shown something only where it does more harm than its controls. In a bar, the thin upright line is the noise control.",
     ),
-    ("Worst case", "For each image the most harmful of all attacks within one budget, then the mean over images. It is never milder than the best single attack."),
+    ("Worst case", "For each image the most harmful of all attacks within one budget, then the mean over images. It is never milder than the best single attack. Where one of these attacks is invalid or an upper bound, the worst case is an upper bound too."),
     (
         "Unscoreable",
         "Images for which the target gave no usable answer (an error, a time-out, a score that is not a number). They are counted in a column of their own, "

@@ -6,14 +6,19 @@ measured on what a file holds. Results are (n,) float64 on the device of the fir
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
-from redteam.imaging.filters import filter_valid, gaussian_kernel
+from redteam.imaging.filters import gaussian_kernel
 from redteam.imaging.grid import to_levels
 
 SSIM_SIGMA = 1.5  # pixels; the kernel is then 11 x 11
 K1, K2 = 0.01, 0.03
+
+Floats = NDArray[np.float64]
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
@@ -39,10 +44,11 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     0.002494
     """
     a, b = (levels / 255 for levels in _levels(a, b))
-    kernel = gaussian_kernel(SSIM_SIGMA)
+    kernel = gaussian_kernel(SSIM_SIGMA).double().numpy()
     if min(a.shape[-2:]) < len(kernel) or not len(a):
         return torch.full((len(a),), torch.nan, dtype=torch.float64, device=a.device)
-    return torch.stack([_ssim_map(x, y, kernel).mean() for x, y in zip(a, b, strict=True)])  # one by one stays in the cache
+    pairs = zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)
+    return torch.tensor([_similarity(x, y, kernel) for x, y in pairs], dtype=torch.float64, device=a.device)
 
 
 def linf(a: Tensor, b: Tensor) -> Tensor:
@@ -65,15 +71,17 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().flatten(1).sum(dim=1).sqrt() / 255
 
 
-def _ssim_map(a: Tensor, b: Tensor, kernel: Tensor) -> Tensor:
-    """Two images (3, h, w) in [0, 1] -> similarity (3, h - 10, w - 10) of the window at each place."""
-    mean_a, mean_b = filter_valid(a, kernel), filter_valid(b, kernel)
-    var_a = filter_valid(a * a, kernel) - mean_a**2
-    var_b = filter_valid(b * b, kernel) - mean_b**2
-    covariance = filter_valid(a * b, kernel) - mean_a * mean_b
+def _similarity(a: Floats, b: Floats, kernel: Floats) -> float:
+    """Two images (3, h, w) in [0, 1] -> mean similarity over the places where the window fits; one image at a time stays in the cache."""
+    moments = np.concatenate([a, b, a * a, b * b, a * b])
+    half = len(kernel) // 2
+    rows = ndimage.correlate1d(moments, kernel, axis=1)[:, half:-half]
+    means = ndimage.correlate1d(rows, kernel, axis=2)[:, :, half:-half]
+    mean_a, mean_b, square_a, square_b, product = means.reshape(5, 3, *means.shape[1:])
     luminance = (2 * mean_a * mean_b + K1**2) / (mean_a**2 + mean_b**2 + K1**2)
-    structure = (2 * covariance + K2**2) / (var_a + var_b + K2**2)
-    return luminance * structure
+    spread = square_a - mean_a**2 + square_b - mean_b**2
+    structure = (2 * (product - mean_a * mean_b) + K2**2) / (spread + K2**2)
+    return float((luminance * structure).mean())
 
 
 def _levels(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,6 @@ ICLR 2025, arXiv:2410.11835 (real and regenerated versions of the same scenes, b
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -21,15 +19,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from pydantic import Field
-from safetensors.torch import save_file
 from scipy import ndimage
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from redteam.data.camera import resave
-from redteam.recipes.checkpoint import load_checkpoint, save_checkpoint
 from redteam.recipes.detection import detection_figures
 from redteam.recipes.pool import pictures
-from redteam.recipes.recipe import Figures, Progress, Recipe, schedule, seeded, silent
+from redteam.recipes.recipe import Figures, Progress, Recipe, silent
 from redteam.recipes.reconstruction import as_tensor, rebuild
 from redteam.zoo.model import ReferenceModel
 from redteam.zoo.npr_tiny import NPRTiny
@@ -43,64 +39,26 @@ _CHUNK = 25
 class NPRRecipe(Recipe):
     """Train the small detector on pairs of a photograph and its regeneration.
 
-    steps:        optimizer steps
-    pairs:        pairs per step
-    scenes:       pictures in the pool
-    size:         side of a picture, pixels
-    lr:           peak learning rate; linear warm-up, then a cosine to zero
-    weight_decay: of AdamW
-    quality:      lowest and highest JPEG quality at which pairs are saved
-    seed:         of weights, order and qualities
-    data:         folder of photographs to train on; the camera corpus when not given
+    pairs:   pairs per step
+    quality: lowest and highest JPEG quality at which pairs are saved
     """
 
     model: ClassVar[type[ReferenceModel]] = NPRTiny
 
     steps: Annotated[int, Field(ge=1)] = 2500
-    pairs: Annotated[int, Field(ge=1)] = 24
-    scenes: Annotated[int, Field(ge=1)] = 3000
-    size: Annotated[int, Field(ge=32)] = 128
     lr: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    pairs: Annotated[int, Field(ge=1)] = 24
     quality: tuple[int, int] = (80, 98)
-    seed: int = 0
-    data: Path | None = None
 
-    def train(self, out_dir: Path, *, resume: bool = False, progress: Progress = silent) -> Figures:
-        """Train with checkpoints in out_dir and write out_dir/npr-tiny.safetensors -> steps, seconds of this call, last loss.
+    def prepare(self, out_dir: Path, progress: Progress) -> np.ndarray:
+        """Real and regenerated pictures (2 * scenes, 2, size, size, 3) uint8: all scenes as they are, then all prepared.
 
         Raises: FileNotFoundError when `zoo/vae-tiny` has no weights yet.
         """
-        pairs = self._pairs(out_dir, progress)
-        model = seeded(NPRTiny.build, self.seed).to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        rng = Generator().manual_seed(self.seed)
-        kept = out_dir / "npr-tiny.ckpt"
-        first = load_checkpoint(kept, model=model, optimizer=optimizer, rng=rng) if resume else 0
-        began, value = time.monotonic(), math.nan
-        labels = torch.tensor([0.0, 1.0]).repeat(self.pairs)
-        for step in range(first, self.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr * schedule(step, self.steps)
-            loss = F.binary_cross_entropy_with_logits(model(self._batch(pairs, rng)), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            value = loss.item()
-            if (step + 1) % 100 == 0 or step + 1 == self.steps:
-                save_checkpoint(kept, model=model, optimizer=optimizer, rng=rng, step=step + 1)
-                progress(f"step {step + 1}/{self.steps}  loss {value:.4f}  {time.monotonic() - began:.0f} s")
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out_dir / "npr-tiny.safetensors")
-        return {"steps": self.steps, "seconds": round(time.monotonic() - began), "loss": value}
-
-    def evaluate(self, module: torch.nn.Module, *, photographs: Path | None = None, progress: Progress = silent) -> Figures:
-        """Areas under the curve on unseen scenes and real photographs, beside those of one-number detectors and of blur."""
-        return detection_figures(module, VAETiny.load(), photographs=photographs, progress=progress)
-
-    def _pairs(self, out_dir: Path, progress: Progress) -> np.ndarray:
-        """Real and regenerated pictures (2 * scenes, 2, size, size, 3) uint8: all scenes as they are, then all prepared."""
         pool = pictures(out_dir, self.data, count=self.scenes, size=self.size, progress=progress)
-        path = out_dir / f"pairs-{self.scenes}-{self.size}-{VAETiny.sha256()[:12]}.npy"
+        origin = "camera" if self.data is None else "folder"
+        path = out_dir / f"pairs-{origin}-{self.scenes}-{self.size}-{VAETiny.sha256()[:12]}.npy"
         if not path.is_file():
             vae, unfinished = VAETiny.load(), path.with_suffix(".part")
             pairs = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(2 * self.scenes, 2, *pool.shape[1:]))
@@ -114,6 +72,15 @@ class NPRRecipe(Recipe):
             unfinished.rename(path)
         return np.load(path, mmap_mode="r")
 
+    def loss(self, module: nn.Module, material: np.ndarray, rng: Generator) -> Tensor:
+        """Binary cross-entropy over real and regenerated pictures."""
+        labels = torch.tensor([0.0, 1.0]).repeat(self.pairs)
+        return F.binary_cross_entropy_with_logits(module(self._batch(material, rng)), labels)
+
+    def evaluate(self, module: nn.Module, *, photographs: Path | None = None, progress: Progress = silent) -> Figures:
+        """Areas under the curve on unseen scenes and real photographs, beside those of one-number detectors and of blur."""
+        return detection_figures(module, VAETiny.load(), photographs=photographs, progress=progress)
+
     def _batch(self, pairs: np.ndarray, rng: Generator) -> Tensor:
         """Pairs at random, each saved at a quality of its own -> (2 * pairs, 3, size, size), real and regenerated in turn."""
         low, high = self.quality
@@ -124,7 +91,7 @@ class NPRRecipe(Recipe):
 
 
 def prepared(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A picture (h, w, 3) uint8 as other cameras and editors might give it: mirrored, shifted off its JPEG grid, blurred, resampled, toned."""
+    """A picture (h, w, 3) uint8 as other hands might give it: mirrored, shifted off its JPEG grid, blurred, resampled, toned."""
     out = picture[:, ::-1] if rng.random() < 0.5 else picture
     down, right = (int(v) for v in rng.integers(0, 8, 2))
     out = np.pad(out, ((down, 0), (right, 0), (0, 0)), mode="reflect")[: picture.shape[0], : picture.shape[1]]
@@ -133,9 +100,10 @@ def prepared(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         sigma = float(rng.uniform(0.3, 1.2))
         out = np.rint(ndimage.gaussian_filter(out.astype(np.float32), (sigma, sigma, 0))).astype(np.uint8)
     elif kind == "resample":
-        side = [round(s * float(rng.uniform(0.6, 1.4))) for s in (picture.shape[1], picture.shape[0])]
+        full, scale = (picture.shape[1], picture.shape[0]), float(rng.uniform(0.6, 1.4))
         kernel = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)[int(rng.integers(3))]
-        out = np.asarray(Image.fromarray(np.ascontiguousarray(out)).resize(side, kernel).resize((picture.shape[1], picture.shape[0]), kernel))
+        between = Image.fromarray(np.ascontiguousarray(out)).resize([round(side * scale) for side in full], kernel)
+        out = np.asarray(between.resize(full, kernel))
     elif kind == "median":
         out = ndimage.median_filter(out, (3, 3, 1))
     gain, shift = float(rng.uniform(0.7, 1.3)), float(rng.uniform(-25, 25))

@@ -77,7 +77,8 @@ class Executor:
         try:
             detector = self._load(unit)
             calib = preparing.together([self._batches(entry, list(preparing.in_batches(entry.corpus.samples(), self._plan.options.micro_batch))) for entry in self._plan.scenario.data.get("calib", ())])
-            clean = preparing.together([self._batches(entry, self._eval_batches(entry.id)) for entry in self._entries.values()])
+            entry = next(iter(self._entries.values()))
+            clean = self._batches(entry, list(preparing.in_batches(iter(preparing.probed(self._plan.samples[entry.id])), self._plan.options.micro_batch)))
             undefended = type(defense.defense) is registry.get("defenses", "none")
             found = preparing.facts(detector, target.spec, calib, clean, probe_range=undefended and not bare)
         except Exception as error:  # a user's code may raise anything; its cells then say so, and the others go on

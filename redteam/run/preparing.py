@@ -12,6 +12,7 @@ from redteam.data.corpus import Sample, UnreadableImage
 from redteam.measure import detection, statistics
 from redteam.scenario.model import DefenseEntry, TargetEntry
 from redteam.target import Detector, TargetSpec
+from redteam.targets.python import AdaptedDetector
 
 Batches = Callable[[], Iterator[tuple[Tensor, list[int], list[str]]]]  # pixels (n, 3, h, w), labels, groups; a fresh pass at each call
 PROBE = 64  # clean images that the input range is tried on
@@ -29,8 +30,8 @@ def facts(detector: Detector, spec: TargetSpec, calib: Batches | None, clean: Ba
     """What a cell needs to know about a target behind a defense: threshold and where it came from, notes, and whether another input range fits better."""
     found: dict[str, Any] = {"access": detector.access.word, "declared_logit": bool(spec.declared_logit), "notes": list(detector.notes)}
     found |= _threshold(detector, spec, calib)
-    if probe_range and hasattr(spec, "input"):
-        found["ranges"] = _range_probe(detector, clean, spec.input.range)
+    if probe_range and isinstance(detector, AdaptedDetector):
+        found["ranges"] = _range_probe(detector.with_threshold(found["threshold"]), clean)
     return found
 
 
@@ -61,32 +62,32 @@ def _negatives(detector: Detector, calib: Batches) -> tuple[list[float], list[st
     return scores, sources
 
 
-def _range_probe(detector: Detector, clean: Batches, declared: tuple[float, float]) -> dict[str, Any]:
-    """AUC on clean images as declared and when the network is fed each usual range instead: {range: {value, low, high}}."""
-    batches = list(_first(clean(), PROBE))
+def _range_probe(detector: AdaptedDetector, clean: Batches) -> dict[str, Any]:
+    """Clean images as declared, and when the network is fed each usual range instead: {range: {auc, accuracy: {value, low, high}}}.
+
+    Accuracy is at the threshold, since a wrong range may keep the order of scores and still call every image fake.
+    """
+    batches = list(clean())
     labels = [label for _, part, _ in batches for label in part]
     groups = [group for _, _, part in batches for group in part]
     found: dict[str, Any] = {}
-    low, high = declared
-    for other in (declared, *(r for r in RANGES if r != tuple(declared))):
+    declared = detector.input_range
+    for other in (declared, *(r for r in RANGES if r != declared)):
         name = "declared" if other == declared else f"[{other[0]:g}, {other[1]:g}]"
         try:
-            fed = ((pixels * (other[1] - other[0]) + other[0] - low) / (high - low) for pixels, _, _ in batches)
-            scores = [value for pixels in fed for value in _score(detector, pixels)]
-            estimate = statistics.bootstrap_auc(scores, labels, groups, seed=0)
-            found[name] = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+            fed = detector.fed_as(other)
+            scores = torch.tensor([value for pixels, _, _ in batches for value in _score(fed, pixels)])
+            right = (fed.decide(scores) == torch.tensor(labels)).double().tolist()
+            estimates = {"auc": statistics.bootstrap_auc(scores, labels, groups, seed=0), "accuracy": statistics.clustered_rate(right, groups)}
+            found[name] = {figure: {"value": e.value, "low": e.low, "high": e.high} for figure, e in estimates.items()}
         except (ValueError, RuntimeError, statistics.Unresolvable):
             continue  # a network that refuses this range, or too few images to tell: nothing to compare
     return found
 
 
-def _first(batches: Iterator[tuple[Tensor, list[int], list[str]]], n: int) -> Iterator[tuple[Tensor, list[int], list[str]]]:
-    seen = 0
-    for batch in batches:
-        yield batch
-        seen += len(batch[1])
-        if seen >= n:
-            return
+def probed(samples: Sequence[Sample]) -> list[Sample]:
+    """The first samples of each label, as many as the range probe looks at."""
+    return [sample for label in (0, 1) for sample in [s for s in samples if s.label == label][: PROBE // 2]]
 
 
 def _score(detector: Detector, pixels: Tensor) -> list[float]:

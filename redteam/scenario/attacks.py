@@ -7,7 +7,7 @@ from typing import Any
 from redteam.attack import Attack
 from redteam.scenario.chains import chain_variants
 from redteam.scenario.components import Part, build, component, placed, refuse_unknown
-from redteam.scenario.document import Path_
+from redteam.scenario.document import Place
 from redteam.scenario.entries import entry_id, kind_of
 from redteam.scenario.model import CONTROLS, AttackEntry, Variant
 from redteam.scenario.reading import Reading
@@ -16,7 +16,7 @@ from redteam.scenario.sweeps import choices, swept_numbers
 
 def attack_entries(reading: Reading) -> tuple[AttackEntry, ...]:
     """The attacks that could be built."""
-    taken: dict[str, Path_] = {}
+    taken: dict[str, Place] = {}
     found = []
     for i in range(len(reading.sequence(("attacks",)))):
         path = ("attacks", i)
@@ -26,7 +26,7 @@ def attack_entries(reading: Reading) -> tuple[AttackEntry, ...]:
     return tuple(entry for entry in found if entry.variants)
 
 
-def _variants(reading: Reading, path: Path_, entry: dict[str, Any]) -> tuple[Variant, ...]:
+def _variants(reading: Reading, path: Place, entry: dict[str, Any]) -> tuple[Variant, ...]:
     if "chain" in entry:
         return chain_variants(reading, path, entry)
     if entry.get("kind") == "chain":

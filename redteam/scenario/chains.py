@@ -11,7 +11,7 @@ from typing import Any
 from redteam import registry
 from redteam.attack import Attack
 from redteam.scenario.components import Part, build, component, placed, refuse_unknown
-from redteam.scenario.document import Path_
+from redteam.scenario.document import Place
 from redteam.scenario.model import Variant
 from redteam.scenario.reading import Reading, repair
 from redteam.scenario.scalars import shown
@@ -28,7 +28,7 @@ class Stage:
     settings: tuple[tuple[dict[str, float], Attack], ...]
 
 
-def chain_variants(reading: Reading, path: Path_, entry: dict[str, Any]) -> tuple[Variant, ...]:
+def chain_variants(reading: Reading, path: Place, entry: dict[str, Any]) -> tuple[Variant, ...]:
     """The product of the stages' settings, each a chain; nothing where a stage is wrong, which is noted."""
     for key in entry.keys() - {"id", "chain", "goal"}:
         reading.key_error("RT102", (*path, key), f"unknown key {key!r}; a chain takes id, chain, goal, and its stages take the rest")
@@ -68,7 +68,7 @@ def _variant(chain: type, names: tuple[str, ...], combination: tuple[tuple[dict[
     return Variant(strength, chain(stages=tuple(attack for _, attack in combination), names=names, goal=goal))
 
 
-def _stage(reading: Reading, path: Path_) -> Stage | None:
+def _stage(reading: Reading, path: Place) -> Stage | None:
     entry = reading.at(path)
     if not isinstance(entry, dict):
         return reading.error("RT211", path, f"a stage must be a mapping, got {shown(entry)}; {_EXAMPLE}")
@@ -81,12 +81,12 @@ def _stage(reading: Reading, path: Path_) -> Stage | None:
     return _referred(reading, path, entry) if "ref" in entry else _inline(reading, path, entry)
 
 
-def _inline(reading: Reading, path: Path_, entry: dict[str, Any]) -> Stage | None:
+def _inline(reading: Reading, path: Place, entry: dict[str, Any]) -> Stage | None:
     cls = component(reading, "attacks", entry["kind"], (*path, "kind"))
     return cls and _built(reading, Part(cls, placed(entry, path, ("kind",)), path, entry["kind"], f"redteam show attack/{entry['kind']}"), entry["kind"])
 
 
-def _referred(reading: Reading, path: Path_, entry: dict[str, Any]) -> Stage | None:
+def _referred(reading: Reading, path: Place, entry: dict[str, Any]) -> Stage | None:
     """The attack that `ref` names, with the stage's own keys over it."""
     ref, known = entry["ref"], reading.ids("attacks")
     if not isinstance(ref, str) or ref not in known:

@@ -9,7 +9,7 @@ from redteam.attack import Attack
 from redteam.data.corpus import CorpusError
 from redteam.defense import Defense
 from redteam.objective import GOALS
-from redteam.scenario.document import Document, Path_
+from redteam.scenario.document import Document, Place
 from redteam.scenario.errors import Problem
 from redteam.scenario.matrix import attacks_in, squares, target_kind
 from redteam.scenario.model import CONTROLS, AttackEntry, DataEntry, Scenario, TargetEntry
@@ -38,7 +38,7 @@ def stages(attack: Attack) -> tuple[Attack, ...]:
     return getattr(attack, "stages", (attack,))
 
 
-def _path(reading: Reading, section: str, name: str) -> Path_:
+def _path(reading: Reading, section: str, name: str) -> Place:
     return reading.ids(section).get(name, (section,))
 
 
@@ -77,7 +77,7 @@ def _check_goal(reading: Reading, attack: AttackEntry, target: TargetEntry) -> N
             reading.error("RT302", _chosen(reading, place, goal), f"goal must be one of {', '.join(known)} for a {kind}, got {goal!r}{f'; did you mean {found!r}?' if found else ''}")
 
 
-def _chosen(reading: Reading, place: Path_, goal: str) -> Path_:
+def _chosen(reading: Reading, place: Place, goal: str) -> Place:
     """Where a goal stands, inside its sweep if it has one."""
     swept = reading.at((*place, "sweep"))
     return (*place, "sweep", swept.index(goal)) if isinstance(swept, list) else place

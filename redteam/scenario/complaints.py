@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import ValidationError
 
 from redteam.component import interval
-from redteam.scenario.document import Path_
-from redteam.scenario.reading import nearest, repair
+from redteam.scenario.document import Place
+from redteam.scenario.reading import nearest
 from redteam.scenario.scalars import Ratio, plain, shown
 
 _EXPECTED = {
@@ -30,25 +30,25 @@ _ON_OFF = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "fals
 class Complaint:
     """One thing wrong with the values of a component.
 
-    at:  the place inside the values
-    key: whether it is about the key and not the value
+    at:    the place inside the values; of a missing key, where it should be
+    known: the keys that there are, where one is unknown
     """
 
     code: str
-    at: Path_
-    message: str
-    key: bool = False
+    at: Place
+    message: str = ""
+    known: tuple[str, ...] = ()
 
 
 def complaints(error: ValidationError, cls: type, values: dict[str, Any], name: str) -> list[Complaint]:
     """Everything that pydantic says about `values` for the component `name`; members of a union speak with one voice."""
-    places: dict[Path_, list[dict[str, Any]]] = {}
+    places: dict[Place, list[dict[str, Any]]] = {}
     for row in error.errors(include_url=False):
         places.setdefault(located(row, values), []).append(row)
     return [_complaint(at, rows, cls, values, name) for at, rows in places.items()]
 
 
-def located(row: dict[str, Any], values: Any) -> Path_:
+def located(row: dict[str, Any], values: Any) -> Place:
     """Where in the values an error of pydantic belongs: its location without the names of union members."""
     path: list[str | int] = []
     *steps, last = row["loc"][1:] or [""]
@@ -61,7 +61,7 @@ def located(row: dict[str, Any], values: Any) -> Path_:
     return (*path, last) if absent else tuple(path)
 
 
-def _complaint(at: Path_, rows: list[dict[str, Any]], cls: type, values: dict[str, Any], name: str) -> Complaint:
+def _complaint(at: Place, rows: list[dict[str, Any]], cls: type, values: dict[str, Any], name: str) -> Complaint:
     first = rows[0]
     value, hint, owner = _value(values, at), hint_at(cls, at), hint_at(cls, at[:-1])
     if _is_sweep(value) or _is_sweep(_value(values, at[:-1])):
@@ -70,19 +70,14 @@ def _complaint(at: Path_, rows: list[dict[str, Any]], cls: type, values: dict[st
     if first["type"] == "missing":
         if isinstance(first["input"], list):
             return Complaint("RT103", at, f"must be a list of {_length(hint)}, got {shown(value)}")
-        return Complaint("RT101", at[:-1], f"missing key {at[-1]!r}; {name if len(at) == 1 else at[-2]} needs it")
+        return Complaint("RT101", at, f"{name if len(at) == 1 else at[-2]} needs it")
     if first["type"] == "unexpected_keyword_argument":
-        return Complaint("RT102", at, unknown_key(str(at[-1]), _class_in(owner), str(at[-2])), key=True)
+        return Complaint("RT102", at, known=tuple(visible(found) if (found := _class_in(owner)) else ()))
     if first["type"] in ("value_error", "assertion_error"):
         return Complaint("RT105", at, str(first["ctx"]["error"]))
     expected = " or ".join(dict.fromkeys(_expected(row, hint, len(rows) > 1) for row in rows))
     code = "RT103" if all(row["type"] in (*_EXPECTED, "too_short", "too_long") for row in rows) else "RT104"
     return Complaint(code, at, f"{expected}, got {shown(value)}{_repaired(first, value)}".replace(" or must be ", " or "))
-
-
-def unknown_key(key: str, cls: type | None, owner: str) -> str:
-    """The sentence about a key that a component does not have."""
-    return f"unknown key {key!r}; {repair(key, visible(cls) if cls else (), f'{owner} takes')}"
 
 
 def visible(cls: type) -> list[str]:
@@ -116,6 +111,8 @@ def _repaired(row: dict[str, Any], value: Any) -> str:
         return "; quote it"
     if kind == "bool_type" and isinstance(value, str) and value.lower() in _ON_OFF:
         return f"; write {_ON_OFF[value.lower()]}"
+    if kind == "bool_type" and value in (0, 1):
+        return f"; write {'true' if value else 'false'}"
     return _number_repair(kind, value) if kind.startswith(("int_", "float_")) else ""
 
 
@@ -133,7 +130,7 @@ def _number_repair(kind: str, value: Any) -> str:
     return f"; write {text} without quotes" if fits and text == value else f"; write {text}" if fits and not isinstance(number, (bool, Ratio)) else ""
 
 
-def hint_at(hint: Any, at: Path_) -> Any:
+def hint_at(hint: Any, at: Place) -> Any:
     """The type that a component declares at a place inside its values; None where it declares none."""
     for step in at:
         hint = _inside(hint, step)
@@ -167,7 +164,7 @@ def _length(hint: Any) -> int | None:
     return None
 
 
-def _value(values: Any, at: Path_) -> Any:
+def _value(values: Any, at: Place) -> Any:
     for step in at:
         if not (isinstance(values, dict) and step in values or isinstance(values, list) and isinstance(step, int) and step < len(values)):
             return None

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from redteam import registry
-from redteam.scenario.complaints import complaints, located, unknown_key, visible
-from redteam.scenario.document import Path_
+from redteam.scenario.complaints import Complaint, complaints, located, visible
+from redteam.scenario.document import Place
 from redteam.scenario.reading import Reading, repair
 from redteam.scenario.references import anchored, check_reference, references
 from redteam.scenario.scalars import Ratio, shown
@@ -27,7 +27,7 @@ class Placed:
     """A value and where it stands."""
 
     value: Any
-    path: Path_
+    path: Place
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,34 @@ class Part:
 
     cls: type
     params: dict[str, Placed]
-    home: Path_
+    home: Place
     name: str
     hint: str | None = None
 
-    def place(self, at: Path_) -> Path_:
+    def place(self, at: Place) -> Place:
         """A place inside the values -> the place in the document."""
         return (*self.params[at[0]].path, *at[1:]) if at and at[0] in self.params else self.home
 
 
-def placed(entry: dict[str, Any], path: Path_, without: tuple[str, ...] = ()) -> dict[str, Placed]:
+def kinds(group: str) -> list[str]:
+    """The kinds that a scenario may write; a chain is written otherwise."""
+    return [name for name in registry.names(group) if (group, name) != ("attacks", "chain")]
+
+
+def placed(entry: dict[str, Any], path: Place, without: tuple[str, ...] = ()) -> dict[str, Placed]:
     """The keys of an entry with their places."""
     return {name: Placed(value, (*path, name)) for name, value in entry.items() if name not in without}
 
 
-def component(reading: Reading, group: str, kind: Any, path: Path_) -> type | None:
+def component(reading: Reading, group: str, kind: Any, path: Place) -> type | None:
     """The class of a kind; notes an error at `path` and gives None where there is none or it cannot be imported."""
     if not isinstance(kind, str):
-        reading.error("RT103", path, f"must be text, got {shown(kind)}; name a kind: {', '.join(registry.names(group))}")
+        reading.error("RT103", path, f"must be text, got {shown(kind)}; name a kind: {', '.join(kinds(group))}")
         return None
     try:
         return registry.get(group, kind)
     except registry.UnknownComponent:
-        reading.error("RT109", path, f"unknown {NOUNS[group]} {kind!r}; {repair(kind, registry.names(group), 'there are')}", "redteam list")
+        reading.error("RT109", path, f"unknown {NOUNS[group]} {kind!r}; {repair(kind, kinds(group), 'there are')}", "redteam list")
     except (ImportError, AttributeError) as error:
         reading.error("RT110", path, f"{kind} cannot be imported: {error}", "redteam doctor")
     return None
@@ -75,7 +80,7 @@ def refuse_unknown(reading: Reading, part: Part) -> Part:
     known = visible(part.cls)
     for name, param in part.params.items():
         if name not in known:
-            reading.key_error("RT102", param.path, unknown_key(name, part.cls, part.name), part.hint)
+            reading.unknown(param.path, known, f"{part.name} takes", part.hint)
     return dataclasses.replace(part, params={name: param for name, param in part.params.items() if name in known})
 
 
@@ -114,7 +119,7 @@ def _mapping_of(reading: Reading, param: Placed, group: str) -> dict[str, Any]:
     return {kind: _member(reading, group, kind, value, (*param.path, kind)) for kind, value in param.value.items()}
 
 
-def _member(reading: Reading, group: str, kind: str, value: Any, path: Path_) -> Any:
+def _member(reading: Reading, group: str, kind: str, value: Any, path: Place) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number and not isinstance(value, dict):
         return reading.error("RT103", path, f"must be a weight or a mapping, got {shown(value)}; write {kind}: 1")
@@ -123,7 +128,7 @@ def _member(reading: Reading, group: str, kind: str, value: Any, path: Path_) ->
     return cls and build(reading, Part(cls, params, path, kind, f"redteam show {WORDS[group]}/{kind}"))
 
 
-def component_key(reading: Reading, group: str, kind: str, path: Path_) -> type | None:
+def component_key(reading: Reading, group: str, kind: str, path: Place) -> type | None:
     """As `component`, where the kind is a key."""
     if kind in registry.names(group):
         return component(reading, group, kind, path)
@@ -144,10 +149,15 @@ def _validated(reading: Reading, part: Part, values: dict[str, Any]) -> Any:
                 values = _changed(values, at, lambda ratio: ratio.text)
 
 
-def _complain(reading: Reading, part: Part, found: list[Any]) -> None:
-    for complaint in found:
-        note = reading.key_error if complaint.key else reading.error
-        note(complaint.code, part.place(complaint.at), complaint.message, part.hint)
+def _complain(reading: Reading, part: Part, found: list[Complaint]) -> None:
+    for complaint in sorted(found, key=lambda complaint: complaint.code == "RT101"):  # a misspelt key is not missing too
+        path = part.place(complaint.at)
+        if complaint.code == "RT101":
+            reading.missing((*part.place(complaint.at[:-1]), complaint.at[-1]), complaint.message, part.hint)
+        elif complaint.code == "RT102":
+            reading.unknown(path, complaint.known, f"{complaint.at[-2]} takes", part.hint)
+        else:
+            reading.error(complaint.code, path, complaint.message, part.hint)
 
 
 @cache
@@ -156,13 +166,13 @@ def _adapter(cls: type) -> TypeAdapter[tuple[Any]]:
     return TypeAdapter(tuple[cls], config=ConfigDict(extra="forbid"))
 
 
-def _at(value: Any, at: Path_) -> Any:
+def _at(value: Any, at: Place) -> Any:
     for step in at:
         value = value[step]
     return value
 
 
-def _changed(value: Any, at: Path_, change: Callable[[Any], Any]) -> Any:
+def _changed(value: Any, at: Place, change: Callable[[Any], Any]) -> Any:
     if not at:
         return change(value)
     changed = _changed(value[at[0]], at[1:], change)

@@ -14,10 +14,11 @@ from yaml import AliasEvent, DocumentStartEvent, Event, MappingEndEvent, Mapping
 from redteam.scenario.errors import Mark, Problem, ScenarioError
 from redteam.scenario.scalars import Unfit, plain, shown
 
-Path_ = tuple[str | int, ...]  # a place in the tree: ("attacks", 2, "eps")
+Place = tuple[str | int, ...]  # a place in the tree: ("attacks", 2, "eps")
 
 LARGEST = 1_000_000  # bytes; the pure-Python scanner reads about 150 kB a second
 DEEPEST = 50
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")  # an id: safe in a file name
 LISTS = ("targets", "defenses", "attacks", "gates")  # sections whose entries have an id
 _BREAKS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # what YAML counts as a line break
 _STANDARD = "tag:yaml.org,2002:"
@@ -31,15 +32,17 @@ class Document:
     data:     plain dict, list, str, int, float, bool and None; None where the file is no YAML at all
     problems: what YAML itself allows and a scenario does not; the tree is read on without them
     complete: whether the whole file was read; not after a syntax error
+    gaps:     mappings that lost a key, in which nothing is called missing
     """
 
     name: str
     data: Any
     problems: tuple[Problem, ...]
     complete: bool
+    gaps: frozenset[Place]
     _lines: tuple[str, ...] = field(repr=False)
-    _values: dict[Path_, Mark] = field(repr=False)
-    _keys: dict[Path_, Mark] = field(repr=False)
+    _values: dict[Place, Mark] = field(repr=False)
+    _keys: dict[Place, Mark] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Document:
@@ -65,9 +68,9 @@ class Document:
         """The document in a text; what is wrong with it stands in `problems`."""
         builder = _Builder(text, name)
         data = builder.document()
-        return cls(name, data, builder.problems(data), builder.complete, builder.lines, builder.values, builder.keys)
+        return cls(name, data, builder.problems(data), builder.complete, frozenset(builder.gaps), builder.lines, builder.values, builder.keys)
 
-    def mark(self, path: Path_, key: bool = False) -> Mark:
+    def mark(self, path: Place, key: bool = False) -> Mark:
         """Where a value (or its key) stands; where there is none, the nearest place that holds it."""
         table = self._keys if key and path in self._keys else self._values
         while path and path not in table:
@@ -79,7 +82,7 @@ class Document:
         return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
 
 
-def value_at(data: Any, path: Path_) -> Any:
+def value_at(data: Any, path: Place) -> Any:
     """The value at a place of a tree; None where there is none.
 
     >>> value_at({"attacks": [{"id": "pgd"}]}, ("attacks", 0, "id"))
@@ -91,15 +94,16 @@ def value_at(data: Any, path: Path_) -> Any:
     return data
 
 
-def words(data: Any, path: Path_, steps: int | None = None) -> str:
+def words(data: Any, path: Place, steps: int | None = None) -> str:
     """A place (or its first steps) in words; what lies in an entry with an id names that too.
 
     >>> words({"attacks": [{"id": "pgd", "eps": 1}]}, ("attacks", 0, "eps"))
     'attacks.0.pgd.eps'
     """
     parts = list(map(str, path[:steps]))
-    if len(path) > 2 and path[0] in LISTS and isinstance(name := value_at(data, (*path[:2], "id")), str):
-        parts.insert(2, name[:40])
+    name = value_at(data, (*path[:2], "id")) if len(path) > 2 and path[0] in LISTS and path[2] != "id" else None
+    if isinstance(name, str) and SLUG.fullmatch(name):
+        parts.insert(2, name)
     return ".".join(part if part.isprintable() else repr(part) for part in parts)
 
 
@@ -113,10 +117,11 @@ class _Builder:
     def __init__(self, text: str, name: str) -> None:
         self.text, self.name = text, name
         self.lines = tuple(_BREAKS.split(text))
-        self._found: list[tuple[Path_, Problem]] = []
-        self.values: dict[Path_, Mark] = {}
-        self.keys: dict[Path_, Mark] = {}
+        self._found: list[tuple[Place, Problem]] = []
+        self.values: dict[Place, Mark] = {}
+        self.keys: dict[Place, Mark] = {}
         self.complete = False
+        self.gaps: set[Place] = set()
 
     def problems(self, data: Any) -> tuple[Problem, ...]:
         """What was found, its places in words."""
@@ -140,7 +145,7 @@ class _Builder:
             return None
         return data
 
-    def _node(self, event: Event, path: Path_, events: Iterator[Event]) -> Any:
+    def _node(self, event: Event, path: Place, events: Iterator[Event]) -> Any:
         mark = self._mark(event)
         self.values[path] = mark
         if len(path) > DEEPEST:
@@ -153,19 +158,21 @@ class _Builder:
             return self._scalar(event, path, mark)
         return self._mapping(path, events) if isinstance(event, MappingStartEvent) else self._sequence(path, events)
 
-    def _sequence(self, path: Path_, events: Iterator[Event]) -> list[Any]:
+    def _sequence(self, path: Place, events: Iterator[Event]) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := next(events), SequenceEndEvent):
             items.append(self._node(event, (*path, len(items)), events))
         return items
 
-    def _mapping(self, path: Path_, events: Iterator[Event]) -> dict[str, Any]:
+    def _mapping(self, path: Place, events: Iterator[Event]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not isinstance(event := next(events), MappingEndEvent):
             mark = self._mark(event)
             key = self._key(event, path, events)
             if key is None or key in found:
-                if key is not None:
+                if key is None:
+                    self.gaps.add(path)
+                else:
                     first = self.keys[(*path, key)].line
                     self._problem("RT129", path, mark, f"duplicate key {shown(key)} (first at line {first}); delete one of the two")
                 self._skip(next(events), path, events)
@@ -174,7 +181,7 @@ class _Builder:
             found[key] = self._node(next(events), (*path, key), events)
         return found
 
-    def _key(self, event: Event, path: Path_, events: Iterator[Event]) -> str | None:
+    def _key(self, event: Event, path: Place, events: Iterator[Event]) -> str | None:
         mark = self._mark(event)
         if isinstance(event, AliasEvent):
             self._problem("RT126", path, mark, f"an alias is not allowed, got '*{event.anchor}'; write the key out")
@@ -192,7 +199,7 @@ class _Builder:
             self._problem("RT130", path, mark, f"a key must be text, got {shown(value)}; quote it")
         return value if isinstance(value, str) else None
 
-    def _scalar(self, event: ScalarEvent, path: Path_, mark: Mark) -> Any:
+    def _scalar(self, event: ScalarEvent, path: Place, mark: Mark) -> Any:
         if any("\ud800" <= c <= "\udfff" for c in event.value):
             self._problem("RT123", path, mark, "a text must be valid Unicode, got half of a surrogate pair; write the character itself")
             return None
@@ -204,19 +211,19 @@ class _Builder:
             self._problem(unfit.code, path, mark, str(unfit))
             return None
 
-    def _skip(self, event: Event, path: Path_, events: Iterator[Event]) -> None:
+    def _skip(self, event: Event, path: Place, events: Iterator[Event]) -> None:
         """Read past a node that has no place in the tree."""
         if len(path) > DEEPEST:
             self._stop("RT125", (), self._mark(event), f"a scenario must nest at most {DEEPEST} levels; flatten it")
         if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
             self._rest(event, events, path)
 
-    def _rest(self, event: Event, events: Iterator[Event], path: Path_) -> None:
+    def _rest(self, event: Event, events: Iterator[Event], path: Place) -> None:
         end = MappingEndEvent if isinstance(event, MappingStartEvent) else SequenceEndEvent
         while not isinstance(inner := next(events), end):
             self._skip(inner, (*path, 0), events)
 
-    def _refuse_anchor_and_tag(self, event: Event, path: Path_, mark: Mark) -> None:
+    def _refuse_anchor_and_tag(self, event: Event, path: Place, mark: Mark) -> None:
         if event.anchor is not None:
             self._problem("RT126", path, mark, f"an anchor is not allowed, got '&{event.anchor}'; delete it and write the value out where it is needed")
         if event.tag is not None:
@@ -231,11 +238,11 @@ class _Builder:
         is_leaf = isinstance(event, (ScalarEvent, AliasEvent))
         return Mark(start.line + 1, start.column + 1, max(1, stop - start.column) if is_leaf else 1)
 
-    def _problem(self, code: str, path: Path_, mark: Mark, message: str) -> None:
+    def _problem(self, code: str, path: Place, mark: Mark, message: str) -> None:
         source = self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
         self._found.append((path, Problem(code, "", mark, message, file=self.name, source=source)))
 
-    def _stop(self, code: str, path: Path_, mark: Mark, message: str) -> None:
+    def _stop(self, code: str, path: Place, mark: Mark, message: str) -> None:
         self._problem(code, path, mark, message)
         raise _Stop
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from redteam import registry
 from redteam.objective import GOALS
-from redteam.scenario.components import NOUNS, WORDS, Part, Placed, build, component, placed
-from redteam.scenario.document import Path_
+from redteam.scenario.components import NOUNS, WORDS, Part, Placed, build, component, kinds, placed
+from redteam.scenario.document import SLUG, Place
 from redteam.scenario.model import CONTROLS, ROLES, DataEntry, DefenseEntry, TargetEntry
 from redteam.scenario.reading import Reading, repair
 from redteam.scenario.scalars import shown
 
-SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 SLUG_RULE = "must be at most 80 letters, digits, '.', '_' or '-' and start with a letter or digit"
 
 
@@ -23,18 +21,18 @@ def data_entries(reading: Reading) -> dict[str, tuple[DataEntry, ...]]:
     roles = reading.mapping(("data",)) or {}
     for role in roles:
         if role not in ROLES:
-            reading.key_error("RT102", ("data", role), f"unknown role {role!r}; {repair(role, ROLES, 'there are')}")
+            reading.unknown(("data", role), ROLES, "there are", what="role")
             continue
         if roles[role] == []:
             reading.error("RT103", ("data", role), "must hold at least one corpus, got an empty list; write {kind: folder, path: ...}")
-        taken: dict[str, Path_] = {}
+        taken: dict[str, Place] = {}
         found[role] = tuple(entry for path in reading.corpora(role) if (entry := _data_entry(reading, role, path, taken)))
     if roles and "eval" not in roles:
-        reading.error("RT101", ("data",), "missing key 'eval'; every cell is measured on an eval corpus")
+        reading.missing(("data", "eval"), "every cell is measured on an eval corpus")
     return found
 
 
-def _data_entry(reading: Reading, role: str, path: Path_, taken: dict[str, Path_]) -> DataEntry | None:
+def _data_entry(reading: Reading, role: str, path: Place, taken: dict[str, Place]) -> DataEntry | None:
     entry = reading.mapping(path)
     if entry is None:
         return None
@@ -58,7 +56,7 @@ def defense_entries(reading: Reading) -> tuple[DefenseEntry, ...]:
 
 
 def _entries(reading: Reading, section: str, make: Any) -> list[tuple[str, Any, Any]]:
-    taken: dict[str, Path_] = {}
+    taken: dict[str, Place] = {}
     found = []
     items = reading.sequence((section,))
     if reading.at((section,)) == []:
@@ -71,11 +69,11 @@ def _entries(reading: Reading, section: str, make: Any) -> list[tuple[str, Any, 
     return found
 
 
-def entry_id(reading: Reading, path: Path_, entry: dict[str, Any], taken: dict[str, Path_], reserved: tuple[str, ...] = ()) -> str | None:
+def entry_id(reading: Reading, path: Place, entry: dict[str, Any], taken: dict[str, Place], reserved: tuple[str, ...] = ()) -> str | None:
     """The id of an entry, a slug that no other entry has; notes an error where it is none. Its place is added to `taken`."""
     name, place = entry.get("id"), (*path, "id")
     if "id" not in entry:
-        return reading.error("RT101", path, "missing key 'id'; every entry needs one, such as id: a1")
+        return reading.missing(place, "every entry needs one, such as id: a1")
     if not isinstance(name, str):
         return reading.error("RT106", place, f"an id must be text, got {shown(name)}; quote it")
     if not SLUG.fullmatch(name):
@@ -88,24 +86,24 @@ def entry_id(reading: Reading, path: Path_, entry: dict[str, Any], taken: dict[s
     return name
 
 
-def built(reading: Reading, group: str, path: Path_, params: dict[str, Placed]) -> Any:
+def built(reading: Reading, group: str, path: Place, params: dict[str, Placed]) -> Any:
     """The component of an entry with a `kind`, or None with its errors noted."""
     kind = kind_of(reading, group, path)
     cls = kind and component(reading, group, kind, (*path, "kind"))
     return cls and build(reading, Part(cls, params, path, kind, f"redteam show {WORDS[group]}/{kind}"))
 
 
-def kind_of(reading: Reading, group: str, path: Path_) -> str | None:
+def kind_of(reading: Reading, group: str, path: Place) -> str | None:
     """The kind that an entry names; notes an error and gives None where it names none."""
     entry = reading.at(path)
     if "kind" not in entry:
-        return reading.error("RT101", path, f"missing key 'kind'; there are {', '.join(registry.names(group))}", "redteam list")
+        return reading.missing((*path, "kind"), f"there are {', '.join(kinds(group))}", "redteam list")
     if not isinstance(entry["kind"], str):
-        return reading.error("RT103", (*path, "kind"), f"must be text, got {shown(entry['kind'])}; there are {', '.join(registry.names(group))}")
+        return reading.error("RT103", (*path, "kind"), f"must be text, got {shown(entry['kind'])}; there are {', '.join(kinds(group))}")
     return entry["kind"]
 
 
-def _target(reading: Reading, path: Path_, entry: dict[str, Any]) -> Any:
+def _target(reading: Reading, path: Place, entry: dict[str, Any]) -> Any:
     kind, place = kind_of(reading, "targets", path), (*path, "kind")
     params = placed(entry, path, ("id", "kind"))
     zoo = [f"zoo/{name}" for name in registry.names("models")]

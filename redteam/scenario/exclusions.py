@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redteam.scenario.document import Path_
+from redteam.scenario.document import Place
 from redteam.scenario.matrix import attacks_in, is_excluded, squares
 from redteam.scenario.model import CONTROLS, Scenario
 from redteam.scenario.reading import Reading, repair
@@ -20,22 +20,22 @@ def exclusions(reading: Reading) -> tuple[dict[str, str], ...]:
         return ()
     matrix = reading.mapping(("matrix",)) or {}
     for key in matrix.keys() - {"exclude"}:
-        reading.key_error("RT102", ("matrix", key), f"unknown key {key!r}; {repair(key, ['exclude'], 'matrix takes')}")
+        reading.unknown(("matrix", key), ["exclude"], "matrix takes")
     rules = reading.sequence(_RULES) if "exclude" in matrix else []
     return tuple(rule for i in range(len(rules)) if (rule := _rule(reading, (*_RULES, i))))
 
 
-def _rule(reading: Reading, path: Path_) -> dict[str, str] | None:
+def _rule(reading: Reading, path: Place) -> dict[str, str] | None:
     entry = reading.mapping(path)
     if entry == {}:
         reading.error("RT311", path, "an exclusion must name at least one of data, target, defense, attack, got none; write {defense: ..., attack: ...}")
     return {name: value for name, value in (entry or {}).items() if _is_known(reading, (*path, name), value)} or None
 
 
-def _is_known(reading: Reading, path: Path_, value: Any) -> bool:
+def _is_known(reading: Reading, path: Place, value: Any) -> bool:
     name = path[-1]
     if name not in SECTIONS:
-        reading.key_error("RT102", path, f"unknown key {name!r}; {repair(name, SECTIONS, 'an exclusion takes')}")
+        reading.unknown(path, SECTIONS, "an exclusion takes")
         return False
     if name == "attack" and value in CONTROLS:
         reading.error("RT312", path, f"a control arm cannot be excluded, got {value!r}; leave attack out to exclude all that runs there")

@@ -13,7 +13,7 @@ from pydantic import Field
 from redteam.measure.names import METRICS
 from redteam.record import Cell
 from redteam.scenario.components import Part, build, placed
-from redteam.scenario.document import Path_
+from redteam.scenario.document import Place
 from redteam.scenario.entries import entry_id
 from redteam.scenario.exclusions import SECTIONS, known_ids
 from redteam.scenario.matrix import PlannedCell
@@ -69,11 +69,11 @@ def gates(reading: Reading) -> tuple[Gate, ...]:
     """The gates that could be read."""
     if "gates" not in reading.document.data:
         return ()
-    taken: dict[str, Path_] = {}
+    taken: dict[str, Place] = {}
     return tuple(gate for i in range(len(reading.sequence(("gates",)))) if (gate := _gate(reading, ("gates", i), taken)))
 
 
-def _gate(reading: Reading, path: Path_, taken: dict[str, Path_]) -> Gate | None:
+def _gate(reading: Reading, path: Place, taken: dict[str, Place]) -> Gate | None:
     entry = reading.mapping(path)
     if entry is None:
         return None
@@ -89,7 +89,7 @@ def _gate(reading: Reading, path: Path_, taken: dict[str, Path_]) -> Gate | None
     return Gate(name, form.metric, {key: _wanted(key, value) for key, value in where.items()}, require, form.on, form.min_n, reading.document.mark(path))
 
 
-def _required(reading: Reading, path: Path_, text: object, metric: object) -> tuple[str, float] | None:
+def _required(reading: Reading, path: Place, text: object, metric: object) -> tuple[str, float] | None:
     require = parse_requirement(text)
     if require is None:
         return reading.error("RT322", path, f"must be an operator (<=, <, >=, >) and a number, got {shown(text)}; write \"<= 0.40\"")
@@ -98,7 +98,7 @@ def _required(reading: Reading, path: Path_, text: object, metric: object) -> tu
     return require
 
 
-def _where_is_known(reading: Reading, path: Path_, value: Any) -> bool:
+def _where_is_known(reading: Reading, path: Place, value: Any) -> bool:
     key = path[-1]
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         return bool(reading.error("RT323", path, f"must be one text or one number, got {shown(value)}; write a gate for each"))

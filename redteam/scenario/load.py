@@ -12,14 +12,14 @@ from redteam.files import FileFormat
 from redteam.scenario.attacks import attack_entries
 from redteam.scenario.checks import check_meaning, check_roles, overlap
 from redteam.scenario.components import Part, Placed, build, placed
-from redteam.scenario.document import Document
-from redteam.scenario.entries import SLUG, SLUG_RULE, data_entries, defense_entries, target_entries
+from redteam.scenario.document import SLUG, Document
+from redteam.scenario.entries import SLUG_RULE, data_entries, defense_entries, target_entries
 from redteam.scenario.errors import Problem
 from redteam.scenario.exclusions import check_exclusions, exclusions
 from redteam.scenario.gates import check_gates, gates
 from redteam.scenario.matrix import cells
 from redteam.scenario.model import SCHEMA, Limits, Scenario
-from redteam.scenario.reading import Reading, repair
+from redteam.scenario.reading import Reading
 from redteam.scenario.scalars import shown
 
 REQUIRED = ("schema", "name", "data", "targets", "attacks")
@@ -85,9 +85,10 @@ def _scenario(reading: Reading) -> Scenario:
 def _check_keys(reading: Reading) -> None:
     data = reading.document.data
     for key in data.keys() - set(KEYS):
-        reading.key_error("RT102", (key,), f"unknown key {key!r}; {repair(key, KEYS, 'a scenario takes')}")
-    if missing := [repr(key) for key in REQUIRED if key not in data]:
-        reading.error("RT101", (), f"missing {'keys' if len(missing) > 1 else 'key'} {', '.join(missing)}; a scenario needs {'them' if len(missing) > 1 else 'it'}")
+        reading.unknown((key,), KEYS, "a scenario takes")
+    for key in REQUIRED:
+        if key not in data:
+            reading.missing((key,), f"a scenario has {', '.join(REQUIRED)}")
 
 
 def _file(reading: Reading) -> FileFormat:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from redteam.scenario.document import Document, Path_, value_at, words
+from redteam.scenario.document import Document, Place, value_at, words
 from redteam.scenario.errors import Problem, ScenarioError, in_order
 from redteam.scenario.scalars import shown
 
@@ -24,16 +24,29 @@ class Reading:
         self.folder = folder
         self.problems: list[Problem] = list(document.problems)
         self._refused = {problem.mark for problem in document.problems}
+        self._meant: set[Place] = set()  # keys that a misspelt one was probably meant to be
 
-    def error(self, code: str, path: Path_, message: str, hint: str | None = None) -> None:
+    def error(self, code: str, path: Place, message: str, hint: str | None = None) -> None:
         """Note an error at a value."""
         self._note(Problem(code, words(self.document.data, path), self.document.mark(path), message, hint))
 
-    def key_error(self, code: str, path: Path_, message: str, hint: str | None = None) -> None:
+    def key_error(self, code: str, path: Place, message: str, hint: str | None = None) -> None:
         """Note an error at a key that should not be there: the caret stands at the key, the words name what holds it."""
         self._note(Problem(code, words(self.document.data, path, steps=-1), self.document.mark(path, key=True), message, hint))
 
-    def warning(self, code: str, path: Path_, message: str) -> None:
+    def unknown(self, path: Place, known: Iterable[str], otherwise: str, hint: str | None = None, *, what: str = "key") -> None:
+        """Note a key that does not exist, with the one that was probably meant or all there are."""
+        names = list(known)
+        self.key_error("RT102", path, f"unknown {what} {path[-1]!r}; {repair(str(path[-1]), names, otherwise)}", hint)
+        if found := nearest(str(path[-1]), names):
+            self._meant.add((*path[:-1], found))
+
+    def missing(self, path: Place, message: str, hint: str | None = None) -> None:
+        """Note a key that is not there, unless it was misspelt or lost with what YAML refused."""
+        if path not in self._meant and path[:-1] not in self.document.gaps:
+            self.error("RT101", path[:-1], f"missing key {path[-1]!r}; {message}", hint)
+
+    def warning(self, code: str, path: Place, message: str) -> None:
         """Note at a key what is allowed and probably not meant."""
         self._note(Problem(code, words(self.document.data, path), self.document.mark(path, key=True), message, severity="warning"))
 
@@ -57,33 +70,33 @@ class Reading:
         if self.broken:
             raise ScenarioError(self.problems)
 
-    def at(self, path: Path_) -> Any:
+    def at(self, path: Place) -> Any:
         """The value at a place; None where there is none."""
         return value_at(self.document.data, path)
 
-    def ids(self, section: str) -> dict[str, Path_]:
+    def ids(self, section: str) -> dict[str, Place]:
         """The ids that a section declares, valid entries or not, and where."""
         if section == "data":
             named = [(self._data_id(path), path) for path in self.corpora("eval")]
         else:
             entries = self.at((section,))
             named = [(value_at(entry, ("id",)), (section, i)) for i, entry in enumerate(entries if isinstance(entries, list) else [])]
-        found: dict[str, Path_] = {}
+        found: dict[str, Place] = {}
         for name, path in named:
             if isinstance(name, str):
                 found.setdefault(name, path)
         return found
 
-    def corpora(self, role: str) -> list[Path_]:
+    def corpora(self, role: str) -> list[Place]:
         """The places of a role's corpora: a role holds one mapping or a list of them."""
         value = self.at(("data", role))
         return [("data", role, i) for i in range(len(value))] if isinstance(value, list) else [("data", role)]
 
-    def _data_id(self, path: Path_) -> Any:
+    def _data_id(self, path: Place) -> Any:
         entry = self.at(path)
         return entry.get("id", entry.get("kind")) if isinstance(entry, dict) else None
 
-    def mapping(self, path: Path_) -> dict[str, Any] | None:
+    def mapping(self, path: Place) -> dict[str, Any] | None:
         """The mapping at a place; notes an error and gives None where there is something else."""
         value = self.at(path)
         if not isinstance(value, dict):
@@ -91,7 +104,7 @@ class Reading:
             return None
         return value
 
-    def sequence(self, path: Path_) -> list[Any]:
+    def sequence(self, path: Place) -> list[Any]:
         """The list at a place; notes an error and gives nothing where there is something else."""
         value = self.at(path)
         if not isinstance(value, list):

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 from redteam import registry
 from redteam.component import Reference
-from redteam.scenario.document import Path_
+from redteam.scenario.document import Place
 from redteam.scenario.reading import Reading, repair
 
 
-def references(value: Any, hint: Any, at: Path_ = ()) -> Iterator[tuple[Reference, str, Path_]]:
+def references(value: Any, hint: Any, at: Place = ()) -> Iterator[tuple[Reference, str, Place]]:
     """Every reference inside a built component: what it must name, its text, and where it stands among the values."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(value):
@@ -37,7 +37,7 @@ def references(value: Any, hint: Any, at: Path_ = ()) -> Iterator[tuple[Referenc
             yield from references(item, args[0] if Ellipsis in args or len(args) == 1 else args[i], (*at, i))
 
 
-def check_reference(reading: Reading, reference: Reference, text: str, path: Path_) -> None:
+def check_reference(reading: Reading, reference: Reference, text: str, path: Place) -> None:
     """Note an error where a reference leads nowhere: neither an id of the scenario, nor a zoo name, nor a file."""
     ids = list(reading.ids(f"{reference.group}s")) if reference.group != "model" else []
     known = [*ids, *(f"zoo/{name}" for name in registry.names("models"))]

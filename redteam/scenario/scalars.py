@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Self
 
 _CONSTANTS = {**dict.fromkeys(("", "~", "null", "Null", "NULL")), **dict.fromkeys(("true", "True", "TRUE"), True), **dict.fromkeys(("false", "False", "FALSE"), False)}
 _INTEGER = re.compile(r"[-+]?[0-9]+")
@@ -18,23 +19,39 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 Scalar = str | int | float | bool | None
 
 
-class Ratio(float):
+class Written(float):
+    """A number that remembers how it was written, so that a message can quote it: 1.10 and not 1.1.
+
+    >>> Written("1e3"), Written("1e3").text
+    (1000.0, '1e3')
+    """
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        number = super().__new__(cls, cls._value(text))
+        number.text = text
+        return number
+
+    def __getnewargs__(self) -> tuple[str]:
+        return (self.text,)
+
+    @staticmethod
+    def _value(text: str) -> float:
+        return float(text)
+
+
+class Ratio(Written):
     """A number that was written as a ratio; a field that wants text can have the text back.
 
     >>> Ratio("8/255").text, round(Ratio("8/255"), 4)
     ('8/255', 0.0314)
     """
 
-    text: str
-
-    def __new__(cls, text: str) -> Ratio:
-        over, under = _RATIO.fullmatch(text.strip()).groups()
-        number = super().__new__(cls, float(over) / float(under))
-        number.text = text
-        return number
-
-    def __getnewargs__(self) -> tuple[str]:
-        return (self.text,)
+    @staticmethod
+    def _value(text: str) -> float:
+        over, under = _RATIO.fullmatch(text).groups()
+        return float(over) / float(under)
 
 
 class Unfit(ValueError):
@@ -76,7 +93,7 @@ def _integer(text: str) -> int:
 def _float(text: str) -> float:
     if not math.isfinite(float(text)):
         raise Unfit("RT132", f"a number must be finite, got {text}; write a smaller one, or quote it if it is text")
-    return float(text)
+    return Written(text)
 
 
 def _ratio(text: str) -> Ratio:
@@ -97,7 +114,7 @@ def shown(value: object) -> str:
         return "a mapping" if isinstance(value, dict) else f"a list of {len(value)}" if value else "an empty list"
     if isinstance(value, bool) or value is None:
         return {None: "nothing", True: "true", False: "false"}[value]
-    if isinstance(value, Ratio):
+    if isinstance(value, Written):
         return value.text
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:56]}...{text[0] if isinstance(value, str) else ''}"

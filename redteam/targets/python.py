@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -143,6 +143,17 @@ class AdaptedDetector(Detector):
             self.notes += ("the final activation was taken off; on clean images the probabilities stay the same",)
         else:
             self.notes += ("a sigmoid or softmax was found but is not the last step; probabilities are inverted, and gradients vanish where they saturate",)
+
+    @property
+    def input_range(self) -> tuple[float, float]:
+        """What 0 and 1 become before the network, as declared."""
+        return self._spec.input.range
+
+    def fed_as(self, value_range: tuple[float, float]) -> AdaptedDetector:
+        """The same model fed another range of values: for looking whether the declared one is wrong, never for scoring."""
+        other = AdaptedDetector(self.name, self._model, replace(self._spec, input=replace(self._spec.input, range=value_range)), self.access)
+        other._activation, other.threshold = self._activation, self.threshold
+        return other
 
     def _score_batch(self, pixels: Tensor) -> Tensor:
         size = self._spec.input.max_batch or len(pixels)

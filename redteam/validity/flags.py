@@ -105,14 +105,21 @@ def budget_or_range(view: View) -> Flag | None:
     over = [r for r in view.rows if r.valid is False]
     if over:
         return Flag("R14", "invalid", f"{len(over)} of {len(view.rows)} images left the attack's budget, measured in 8-bit levels; the attack is wrong, and its successes do not count.")
-    ranges = view.facts.get("ranges", {})
-    declared = ranges.get("declared")
-    better = [name for name, auc in ranges.items() if declared and name != "declared" and auc["low"] > declared["high"]]
-    if better:
-        best = max(better, key=lambda name: ranges[name]["value"])
-        return Flag("R14", "invalid", f"Fed {best} the network separates clean images with AUC {ranges[best]['value']:.2f}, as declared with {declared['value']:.2f}: input.range looks wrong.")
+    if worse := _better_range(view.facts.get("ranges", {})):
+        return Flag("R14", "invalid", worse)
     if any("input_mutated" in r.warnings for r in view.identity):
         return Flag("R14", "note", "The target writes into the pixels that it is given. Copies kept that from reaching other images; fix it before you compare with other tools.")
+    return None
+
+
+def _better_range(ranges: dict[str, Any]) -> str | None:
+    """A sentence where another input range serves the network better than the declared one, beyond both intervals."""
+    declared = ranges.get("declared")
+    for figure, words in (("auc", "separates clean images with AUC"), ("accuracy", "is right about clean images with accuracy")):
+        better = [name for name in ranges if declared and ranges[name][figure]["low"] > declared[figure]["high"]]
+        if better:
+            best = max(better, key=lambda name: ranges[name][figure]["value"])
+            return f"Fed {best} the network {words} {ranges[best][figure]['value']:.2f}, as declared with {declared[figure]['value']:.2f}: input.range looks wrong."
     return None
 
 

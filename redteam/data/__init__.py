@@ -1,0 +1,1 @@
+"""Corpora, and the forgeries that are made from them."""

@@ -1,0 +1,1 @@
+"""Recipes: how each reference model of the zoo is trained and measured."""
