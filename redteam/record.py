@@ -48,7 +48,7 @@ class Cell:
     @property
     def key(self) -> str:
         """32 hexadecimal digits that name this cell wherever it runs."""
-        return digest({"data": self.data, "target": self.target, "defense": self.defense, "attack": self.attack, "goal": self.goal, "params": self.params, "repeat": self.repeat})
+        return digest({"data": self.data, "target": self.target, "defense": self.defense, "attack": self.attack, "kind": self.kind, "goal": self.goal, "params": self.params, "repeat": self.repeat})
 
     @property
     def label(self) -> str:

@@ -99,7 +99,8 @@ def _value(entry: Json) -> str:
 
 def _how(entry: Json) -> str:
     negatives = number(entry.get("negatives"))
-    said = words.THRESHOLDS.get(str(entry.get("how")), plain(entry.get("how")))
+    rate = number(entry.get("at_fpr"))
+    said = words.THRESHOLDS.get(str(entry.get("how")), plain(entry.get("how"))) if rate is None else f"set on clean calibration images to {wording.significant(100 * rate)}{wording.SPACE}% false alarms"
     return said if negatives is None else f"{said} ({negatives:.0f} real images)"
 
 

@@ -174,4 +174,4 @@ def _psnr(record: Record) -> str:
     psnr = number(record.quality.get("psnr_db"))
     if psnr is not None:
         return f"PSNR {psnr:.1f} dB"
-    return "unchanged" if record.nonfinite.get("psnr_db") == "+inf" else "PSNR not defined"
+    return "unchanged" if "+inf" in (record.nonfinite.get("quality.psnr_db"), record.nonfinite.get("psnr_db")) else "PSNR not defined"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jinja2
+from markupsafe import Markup
 
 from redteam.reports import environment, figures, headline, tables, wording, words
 from redteam.reports.directory import RunDirectory, read_run
@@ -60,10 +61,14 @@ def _context(run: RunDirectory) -> dict[str, Any]:
 
 @cache
 def _environment() -> jinja2.Environment:
-    """Templates with everything escaped: names, labels and reasons are untrusted text."""
-    env = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters["plain"] = wording.plain
-    return env
+    """Templates in which every value is made plain and then escaped: names, labels and reasons are untrusted text."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    return jinja2.Environment(loader=loader, autoescape=True, finalize=_harmless, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _harmless(value: object) -> object:
+    """What a template prints: its own markup as it is, any other text without control characters."""
+    return wording.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _by_block(entries: Sequence[Placed]) -> list[tuple[tables.Key, list[Placed]]]:

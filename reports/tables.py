@@ -14,6 +14,8 @@ from redteam.reports.wording import number
 BARS = ("attack_success_rate", "frame_rate")  # the two that are drawn as well as written
 MAIN = (*BARS, "robust_accuracy", "auc", "psnr_db", "ssim", "queries")
 NO_REASON = "not in the summary, and no reason given"
+NOT_ATTACKED = "not defined for unchanged images: only images that were judged rightly when clean are counted, and nothing was done to them"
+ASKS_NOTHING = "asks the target nothing"
 NOT_FOR_WORST = "not defined for a worst case, which takes a different attack for each image"
 UNCHANGED = "unchanged"
 
@@ -195,7 +197,7 @@ def _columns(cells: list[Json]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _cell_row(cell: Json, cells: list[Json], names: Sequence[str], notes: Notes, with_goal: bool) -> Row:
     noise = None if cell.get("control") else noise_of(cell, cells)
-    figures = {name: shown(cell, name, notes, mark=value_of(noise, name) if name in BARS else None) for name in names}
+    figures = {name: shown(cell, name, notes, mark=value_of(noise, name) if name in BARS else None, absent=_missing(cell, name)) for name in names}
     return Row(
         kind="control" if cell.get("control") else "attack",
         key=str(cell.get("key", "")),
@@ -208,6 +210,13 @@ def _cell_row(cell: Json, cells: list[Json], names: Sequence[str], notes: Notes,
         verdict=str(cell.get("verdict", "unknown")),
         flags=tuple(dict.fromkeys(str(flag.get("id")) for flag in cell.get("flags") or ())),
     )
+
+
+def _missing(cell: Json, name: str) -> str:
+    """Why a figure is absent where the summary has no need to say it."""
+    if name in BARS and cell["attack"] == "identity":
+        return NOT_ATTACKED
+    return ASKS_NOTHING if name == "queries" and cell.get("needs", "none") == "none" else NO_REASON
 
 
 def _detail(cell: Json, cells: list[Json], with_goal: bool) -> str:

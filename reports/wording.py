@@ -49,7 +49,7 @@ def direction(name: str) -> str:
 def percent(value: float, n: float | None = None) -> str:
     """A share as a percentage; one decimal from 1000 images on, and never a rounded 0 or 100.
 
-    >>> percent(0.8765, 96), percent(0.8765, 2000), percent(0.001, 500)
+    >>> percent(0.8768, 96), percent(0.8768, 2000), percent(0.001, 500)
     ('88\\xa0%', '87.7\\xa0%', '<1\\xa0%')
     """
     digits = _percent_digits(n)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from redteam.reports.wording import plain
+
 VERDICTS = {
     "valid": "valid",
     "upper_bound": "upper bound",
@@ -97,4 +99,4 @@ def flag_title(flag: str) -> str:
 
 def verdict_word(verdict: str) -> str:
     """A verdict in print."""
-    return VERDICTS.get(verdict) or GATE_VERDICTS.get(verdict) or verdict
+    return VERDICTS.get(verdict) or GATE_VERDICTS.get(verdict) or plain(verdict)

@@ -26,7 +26,7 @@ def show_list(group: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    console = Console(highlight=False)
+    console = _console(markup=True)
     for name, rows in found.items():
         table = Table(title=name, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2, 0, 0))
         for row in rows:
@@ -34,6 +34,12 @@ def show_list(group: str | None, as_json: bool) -> None:
             table.add_row(row["name"], f"{row['summary']} {extra}".strip().replace("[", r"\["))
         console.print(table)
         console.print()
+
+
+def _console(markup: bool) -> Console:
+    """The terminal's width, or enough for a table where the output goes to a file or a pipe."""
+    console = Console(highlight=False, markup=markup)
+    return console if console.is_terminal else Console(highlight=False, markup=markup, width=140)
 
 
 def _rows(group: str) -> list[dict[str, Any]]:
@@ -78,7 +84,7 @@ def show(name: str, as_json: bool) -> int:
 
 
 def _print(group: str, name: str, component: type[Component], parameters: list[Parameter]) -> None:
-    console = Console(highlight=False, markup=False)
+    console = _console(markup=False)
     facts = _metadata(component)
     console.print(f"{_address(group, name)}  {facts['summary']}")
     for key in ("source", "licence", "family", "needs", "tier"):
@@ -89,7 +95,7 @@ def _print(group: str, name: str, component: type[Component], parameters: list[P
         for head in ("parameter", "type", "range", "default", ""):
             table.add_column(head)
         for p in parameters:
-            table.add_row(p.name, p.type, p.range, "required" if p.required else _plain(p.default), p.doc)
+            table.add_row(p.name, p.type, p.range, "required" if p.required else _yaml(p), p.doc)
         console.print(table)
     if group in PLACE:
         console.print("\n" + _fragment(group, name, parameters))
@@ -113,7 +119,4 @@ def _fragment(group: str, name: str, parameters: list[Parameter]) -> str:
 
 
 def _yaml(parameter: Parameter) -> str:
-    value = parameter.default
-    if parameter.name == "eps":
-        return f"{round(value * 255)}/255"
-    return _plain(value)
+    return f"{round(parameter.default * 255)}/255" if parameter.name == "eps" else _plain(parameter.default)

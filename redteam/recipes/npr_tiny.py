@@ -32,7 +32,7 @@ from redteam.zoo.npr_tiny import NPRTiny
 from redteam.zoo.vae_tiny import VAETiny
 
 _STREAM = 0x09B6
-_CHUNK = 25
+_CHUNK = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +45,14 @@ class NPRRecipe(Recipe):
 
     model: ClassVar[type[ReferenceModel]] = NPRTiny
 
-    steps: Annotated[int, Field(ge=1)] = 2500
+    steps: Annotated[int, Field(ge=1)] = 1500
     lr: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    pairs: Annotated[int, Field(ge=1)] = 24
+    pairs: Annotated[int, Field(ge=1)] = 16
     quality: tuple[int, int] = (80, 98)
 
     def prepare(self, out_dir: Path, progress: Progress) -> np.ndarray:
-        """Real and regenerated pictures (2 * scenes, 2, size, size, 3) uint8: all scenes as they are, then all prepared.
+        """Real and regenerated pictures (scenes, 2, size, size, 3) uint8; every other scene is prepared first.
 
         Raises: FileNotFoundError when `zoo/vae-tiny` has no weights yet.
         """
@@ -61,13 +61,12 @@ class NPRRecipe(Recipe):
         path = out_dir / f"pairs-{origin}-{self.scenes}-{self.size}-{VAETiny.sha256()[:12]}.npy"
         if not path.is_file():
             vae, unfinished = VAETiny.load(), path.with_suffix(".part")
-            pairs = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(2 * self.scenes, 2, *pool.shape[1:]))
-            for start in range(0, 2 * self.scenes, _CHUNK):
-                which = range(start, min(start + _CHUNK, 2 * self.scenes))
-                real = [pool[k] if k < self.scenes else prepared(pool[k - self.scenes], np.random.default_rng([_STREAM, k])) for k in which]
-                pairs[start : which.stop, 0], pairs[start : which.stop, 1] = np.stack(real), np.stack(rebuild(real, vae))
-                if start % 500 == 0:
-                    progress(f"pairs {which.stop}/{2 * self.scenes}")
+            pairs = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(pool), 2, *pool.shape[1:]))
+            for start in range(0, len(pool), _CHUNK):
+                stop = min(start + _CHUNK, len(pool))
+                real = [prepared(pool[k], np.random.default_rng([_STREAM, k])) if k % 2 else pool[k] for k in range(start, stop)]
+                pairs[start:stop, 0], pairs[start:stop, 1] = np.stack(real), np.stack(rebuild(real, vae))
+                progress(f"pairs {stop}/{len(pool)}")
             pairs.flush()
             unfinished.rename(path)
         return np.load(path, mmap_mode="r")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -67,15 +67,24 @@ def _pool(path: Path, make: Callable[..., np.ndarray], args: tuple, *, count: in
         unfinished = path.with_suffix(".part")
         pool = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
         starts = range(0, count, _CHUNK)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max_workers=min(len(starts), os.cpu_count() or 1), mp_context=context) as workers:
-            jobs = [workers.submit(make, *args, start, min(start + _CHUNK, count), size) for start in starts]
-            for start, job in zip(starts, jobs, strict=True):
-                pool[start : start + _CHUNK] = job.result()
-                progress(f"pictures {min(start + _CHUNK, count)}/{count}")
+        ranges = [(start, min(start + _CHUNK, count)) for start in starts]
+        for (start, stop), made in zip(ranges, _in_parallel(make, args, ranges, size), strict=True):
+            pool[start:stop] = made
+            progress(f"pictures {stop}/{count}")
         pool.flush()
         unfinished.rename(path)
     return np.load(path, mmap_mode="r")
+
+
+def _in_parallel(make: Callable[..., np.ndarray], args: tuple, ranges: list[tuple[int, int]], size: int) -> Iterator[np.ndarray]:
+    if len(ranges) == 1:  # starting processes would take longer
+        yield make(*args, *ranges[0], size)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=min(len(ranges), os.cpu_count() or 1), mp_context=context) as workers:
+        jobs = [workers.submit(make, *args, start, stop, size) for start, stop in ranges]
+        for job in jobs:
+            yield job.result()
 
 
 def _rendered(seed: int, start: int, stop: int, size: int) -> np.ndarray:

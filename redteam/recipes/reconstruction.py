@@ -20,10 +20,10 @@ EVALUATION_SEED = 1
 SIZE = 128
 
 
-def reconstruction_figures(module: nn.Module, *, photographs: Path | None, progress: Progress, scenes: int = 200) -> Figures:
-    """PSNR and SSIM, means over pictures: camera scenes of seed 1, 5 crops of each `photos` scene, centre crops of a folder."""
+def reconstruction_figures(module: nn.Module, *, photographs: Path | None, progress: Progress, scenes: int = 200, crops: int = 5) -> Figures:
+    """PSNR and SSIM, means over pictures: camera scenes of seed 1, crops of each `photos` scene, centre crops of a folder."""
     sets = {"camera": [render(EVALUATION_SEED, index, SIZE) for index in range(scenes)]}
-    sets["photos"] = [photos.crop(name, index, SIZE) for name in photos.scenes() for index in range(5)]
+    sets["photos"] = [photos.crop(name, index, SIZE) for name in photos.scenes() for index in range(crops)]
     if photographs is not None:
         sets["photographs"] = centre_crops(photographs, SIZE)
     figures: Figures = {}

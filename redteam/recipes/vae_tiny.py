@@ -35,7 +35,7 @@ class VAERecipe(Recipe):
 
     model: ClassVar[type[ReferenceModel]] = VAETiny
 
-    steps: Annotated[int, Field(ge=1)] = 1600
+    steps: Annotated[int, Field(ge=1)] = 600
     lr: Annotated[float, Field(gt=0)] = 1.5e-3
     batch: Annotated[int, Field(ge=1)] = 8
     crop: Annotated[int, Field(ge=16, multiple_of=4)] = 64

@@ -71,7 +71,7 @@ def component(reading: Reading, group: str, kind: Any, path: Place) -> type | No
     except registry.UnknownComponent:
         reading.error("RT109", path, f"unknown {NOUNS[group]} {kind!r}; {repair(kind, kinds(group), 'there are')}", "redteam list")
     except (ImportError, AttributeError) as error:
-        reading.error("RT110", path, f"{kind} cannot be imported: {error}", "redteam doctor")
+        reading.error("RT110", path, f"{kind} cannot be imported: {error}", "redteam list")
     return None
 
 

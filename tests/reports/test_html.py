@@ -119,7 +119,7 @@ def test_unchanged_images_are_called_unchanged(make_run: Callable[..., Path], pa
 def test_worst_cases_stand_under_their_block(make_run: Callable[..., Path], parts: tuple[dict, dict]) -> None:
     page = Page(render_html(make_run(parts[0])))
     for word in ("Worst case, L∞ ≤ 4/255", "Worst case, no budget", "over jpeg, quality 95, 85, 75, 60"):
-        assert word in page.text.replace("\u00a0", " ")
+        assert word in page.text
 
 
 def test_a_worst_case_over_invalid_attacks_is_invalid(parts: tuple[dict, dict]) -> None:
@@ -186,7 +186,7 @@ def test_a_missing_file_is_named_and_the_rest_is_shown(make_run: Callable[..., P
     (run / name).unlink()
     text = Page(render_html(run)).text
     assert f"{name} is missing" in text
-    assert "97\u00a0%" in text
+    assert "97 %" in text
 
 
 @pytest.mark.parametrize("name", ["gates.json", "run.json", "env.json", "results.jsonl"])

@@ -206,7 +206,7 @@ faces.yaml:9:22: RT109 attacks.1.jpeg.kind: unknown attack 'jpg'; did you mean '
 faces.yaml:6:22: RT110 targets.0.mine.kind: timm cannot be imported: No module named 'timm'
      6 |   - {id: mine, kind: timm}
        |                      ^~~~
-       = redteam doctor
+       = redteam list
 """,
     ),
     (

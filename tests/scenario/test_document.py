@@ -21,12 +21,16 @@ def data(text: str) -> object:
     return document.data
 
 
-@pytest.mark.parametrize("text", ["no", "yes", "on", "off", "NO", "y", "n", "12:30", "1:30:00", "2026-11-20", "1_000", "0b1_0", "1.2.3", "=", "-", "1e", "e3", "+.e3", "nul", "trUE", "- x"[2:], "8/255/2", "-1/2"])
+@pytest.mark.parametrize("text", "no yes on off NO y n 12:30 1:30:00 2026-11-20 1_000 0b1_0 1.2.3 = 1e e3 +.e3 nul trUE 8/255/2 -1/2".split())
 def test_what_yaml_1_1_would_turn_into_something_else_stays_text(text: str) -> None:
-    assert data(f"key: {text}" if text != "-" else "key: '-'") == {"key": text}
+    assert data(f"key: {text}") == {"key": text}
 
 
-@pytest.mark.parametrize(("text", "value"), [("12", 12), ("-3", -3), ("+4", 4), ("0", 0), ("1e-3", 0.001), (".5", 0.5), ("1.", 1.0), ("010.5", 10.5), ("1E+2", 100.0), ("true", True), ("FALSE", False), ("~", None), ("Null", None), ("", None), ("'12'", "12"), ('"no"', "no")])
+NUMBERS = [("12", 12), ("-3", -3), ("+4", 4), ("0", 0), ("1e-3", 0.001), (".5", 0.5), ("1.", 1.0), ("010.5", 10.5), ("1E+2", 100.0)]
+OTHERS = [("true", True), ("FALSE", False), ("~", None), ("Null", None), ("", None), ("'12'", "12"), ('"no"', "no")]
+
+
+@pytest.mark.parametrize(("text", "value"), NUMBERS + OTHERS)
 def test_core_scalars_have_their_values_and_types(text: str, value: object) -> None:
     found = data(f"key: {text}")["key"]
     assert found == value and isinstance(found, type(value))

@@ -63,7 +63,8 @@ def real(registered: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_example_of_the_design_is_valid(real: None, read: Callable, tmp_path: Path) -> None:
     scenario, warnings = read(EXAMPLE)
     assert warnings == []
-    assert {role: [(entry.id, entry.corpus.path) for entry in entries] for role, entries in scenario.data.items()} == {"eval": [("manifest", tmp_path / "data/test.jsonl")], "calib": [("folder", tmp_path / "data/calib")]}
+    corpora = {role: [(entry.id, entry.corpus.path) for entry in entries] for role, entries in scenario.data.items()}
+    assert corpora == {"eval": [("manifest", tmp_path / "data/test.jsonl")], "calib": [("folder", tmp_path / "data/calib")]}
     mine = scenario.targets[0].spec
     assert (mine.folder, mine.weights.path, mine.threshold.at_fpr) == (tmp_path, tmp_path / "weights/mine.safetensors", 0.01)
     assert [len(entry.variants) for entry in scenario.attacks] == [3, 4, 1]

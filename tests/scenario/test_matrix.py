@@ -101,7 +101,10 @@ def test_a_scenario_of_control_arms_alone_is_a_clean_measurement(read: Callable)
 
 @pytest.mark.parametrize(
     ("role", "warned"),
-    [("calib: {kind: shelf, seed: 2}", "data.calib: nothing uses this role; a threshold {at_fpr: 0.01, on: calib} would, or delete it"), ("train: {kind: shelf, seed: 2}", "data.train: nothing uses this role; no attack or defense here learns, delete it")],
+    [
+        ("calib: {kind: shelf, seed: 2}", "data.calib: nothing uses this role; a threshold {at_fpr: 0.01, on: calib} would, or delete it"),
+        ("train: {kind: shelf, seed: 2}", "data.train: nothing uses this role; no attack or defense here learns, delete it"),
+    ],
 )
 def test_a_role_that_nothing_uses_is_a_warning(read: Callable, base: str, role: str, warned: str) -> None:
     _, warnings = read(base.replace("targets:", f"  {role}\ntargets:"))

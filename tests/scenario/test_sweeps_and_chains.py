@@ -87,3 +87,9 @@ def test_an_error_in_a_referenced_attack_is_said_once_at_the_attack(complaints: 
 def test_a_chain_needs_what_its_neediest_stage_needs(complaints: Callable[[str], str], base: str) -> None:
     found = complaints(base.replace("kind: linear", "kind: linear, access: scores").replace("{id: pgd, kind: pgd, eps: 4/255}", "{id: both, chain: [{kind: jpeg}, {kind: pgd}]}"))
     assert "RT301 attacks.0: both needs gradients but target 'mine' gives scores" in found
+
+
+def test_sweeps_that_multiply_to_thousands_are_taken_for_a_slip(complaints: Callable[[str], str], base: str) -> None:
+    numbers = ", ".join(map(str, range(1, 41)))
+    found = complaints(base.replace("eps: 4/255", f"eps: {{sweep: [{numbers}]}}, steps: {{sweep: [{numbers}]}}"))
+    assert found.startswith("faces.yaml:8:5: RT204 attacks.0: sweeps must multiply to at most 1000 variants, got 1600; split the attack or sweep less\n")
