@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from redteam.attack import Attack, State, Tier
+from redteam.files import to_grid
 from redteam.images import Images
 from redteam.objective import Objective
 from redteam.seeding import SampleRNG
@@ -60,7 +61,8 @@ class Chain(Attack):
         return replace(self, stages=tuple(control or stage for control, stage in zip(controls, self.stages, strict=True)))
 
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
-        """Images (n, 3, h, w) in [0, 1] -> what the last stage leaves."""
+        """Images (n, 3, h, w) in [0, 1] -> what the last stage leaves; stages hand on 8-bit pixels, as files would."""
         for name, stage in zip(self.names, self.stages, strict=True):
-            objective = objective.with_images(stage.perturb(objective, rng.fork(name)))
+            result = stage.perturb(objective, rng.fork(name))
+            objective = objective.with_images(result.with_pixels(to_grid(result.pixels, objective.images.pixels, stage.budget())))
         return objective.images

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -30,7 +31,7 @@ class PGD(Attack):
 
     norm:         of the ball, over all pixels and channels of one image
     eps:          radius of the ball, image units
-    step:         length of one step, image units; eps / 4 when not given
+    step:         length of one step, image units; when not given eps / 4, or 2 eps / steps where so few steps would not cross the ball
     steps:        gradient queries per image
     random_start: begin at a random point of the ball instead of the image itself
     """
@@ -58,7 +59,7 @@ class PGD(Attack):
         """Images (n, 3, h, w) in [0, 1] -> the same images moved inside the ball, on the 8-bit grid."""
         clean = objective.images.pixels
         adv = self._start(clean, rng) if self.random_start else clean
-        step = self.eps / 4 if self.step is None else self.step
+        step = self.eps * max(1 / 4, 2 / self.steps) if self.step is None else self.step
         for _ in range(self.steps):
             adv = self._project(adv - step * self._direction(objective.gradient(adv)), clean)
         return objective.images.with_pixels(settle(adv, clean, self.norm, self.eps))
@@ -66,19 +67,22 @@ class PGD(Attack):
     def _start(self, clean: Tensor, rng: SampleRNG) -> Tensor:
         if self.norm == "linf":
             return self._project(clean + self.eps * (2 * rng.rand_like(clean) - 1), clean)
-        direction = rng.randn_like(clean)
         radius = rng.rand_like(clean[:, :1, :1, :1])
-        return self._project(clean + self.eps * radius * direction / _length(direction), clean)
+        return self._project(clean + self.eps * radius * _unit(rng.randn_like(clean)), clean)
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        return gradient.sign() if self.norm == "linf" else gradient / _length(gradient)
+        return gradient.sign() if self.norm == "linf" else _unit(gradient)
 
     def _project(self, adv: Tensor, clean: Tensor) -> Tensor:
         if self.norm == "linf":
             return adv.clamp(clean - self.eps, clean + self.eps).clamp_(0, 1)
         delta = adv - clean
-        return (clean + delta * (self.eps / _length(delta)).clamp(max=1)).clamp_(0, 1)
+        length = delta.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]
+        return (clean + delta * (self.eps / length).clamp(max=1)).clamp_(0, 1)
 
 
-def _length(x: Tensor) -> Tensor:
-    return x.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]
+def _unit(x: Tensor) -> Tensor:
+    """(n, 3, h, w) -> the same directions with an L2 norm of 1 for each image; zeros stay zeros, and no gradient is too small to follow."""
+    largest = x.abs().flatten(1).amax(1)[:, None, None, None]
+    x = x / torch.where(largest > 0, largest, 1.0)  # else the squares of small entries vanish
+    return x / x.flatten(1).norm(dim=1).clamp(min=1.0)[:, None, None, None]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 import redteam
 
-GATE_FAILED, INCOMPLETE, MISSING, CHANGED, HELD, INTERRUPTED, USAGE = 3, 4, 5, 6, 75, 130, 2
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program instead of text for a person.")
 
 
@@ -110,9 +107,8 @@ def train(model: str, output: Path | None, data: Path | None, steps: int | None,
     """Train MODEL, a reference model such as zoo/npr-tiny, by its recipe; or measure the one that is shipped."""
     from redteam.console import training
 
-    settings: dict[str, Any] = {name: value for name, value in (("data", data), ("steps", steps)) if value is not None}
-    figures = training.evaluate(model, data) if evaluate else training.train(model, output, settings, resume_)
-    click.echo(json.dumps(figures, indent=1) if as_json else training.as_text(figures))
+    settings = {name: value for name, value in (("data", data), ("steps", steps)) if value is not None}
+    sys.exit(training.evaluate(model, data, as_json) if evaluate else training.train(model, output, settings, resume_, as_json))
 
 
 if __name__ == "__main__":

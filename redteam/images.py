@@ -10,7 +10,7 @@ from torch import Tensor
 from redteam.seeding import Index, positions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
     """A batch of images of one height and width; checked on construction.
 
@@ -38,10 +38,15 @@ class Images:
             raise ValueError(f"images: {n} pictures need as many ids, groups and labels, got {len(self.ids)}, {len(self.groups)}, {tuple(self.labels.shape)}")
         if len(set(self.ids)) != n:
             raise ValueError("images: ids must be unique within a batch; an image's randomness and its records hang on its id")
+        if self.labels.dtype != torch.int64:
+            raise ValueError(f"images: labels must be int64, got {self.labels.dtype}")
         if not torch.isin(self.labels, torch.tensor([0, 1], device=self.labels.device)).all():
             raise ValueError(f"images: labels must be 0 or 1, got {sorted(set(self.labels.tolist()))}")
         if self.masks is not None and self.masks.shape != (n, 1, height, width):
             raise ValueError(f"images: masks must be {(n, 1, height, width)}, got {tuple(self.masks.shape)}")
+        for name, values in (("messages", self.messages), ("landmarks", self.landmarks)):
+            if values is not None and len(values) != n:
+                raise ValueError(f"images: {n} pictures need as many {name}, got {len(values)}")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -119,16 +119,18 @@ class Objective:
 
     def gradient(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) in [0, 1] -> gradient of the loss, same shape, zero where it is absent or not finite (both are booked). Needs gradients."""
-        x = pixels.detach().clone().requires_grad_(True)  # a copy: a target that writes into its input must not reach the attack
+        self._check(pixels)
+        x = pixels.detach().requires_grad_(True)
         with adversary_sees(self._target, Access.GRADIENTS, "a gradient"):
-            loss = self._goal.loss(self._target.respond(x), self.images, self._target)
+            response = self._target.respond(x.clone())  # a copy: a target may write into its input
+            loss = self._goal.loss(response, self.images, self._target)
             gradient = torch.autograd.grad(loss.sum(), x, allow_unused=True)[0] if loss.requires_grad else None
         if gradient is None:
             everyone = [True] * len(self)
             self._target.ledger.book_gradient(self.images.ids, zero=[False] * len(self), broken=everyone)
             return torch.zeros_like(pixels)
-        sums = gradient.abs().flatten(1).sum(1)  # one pass: NaN and inf survive a sum, and only zeros sum to 0
-        broken, zero = ~sums.isfinite(), sums == 0
+        largest = gradient.abs().flatten(1).amax(1)  # one pass: NaN and inf are the largest, and only zeros give 0
+        broken, zero = ~largest.isfinite(), largest == 0
         self._target.ledger.book_gradient(self.images.ids, zero.tolist(), broken.tolist())
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0) if broken.any() else gradient
 
@@ -150,8 +152,12 @@ class Objective:
         return Objective(self._goal, self._target, images, self._file, self.budget)
 
     def _ask(self, pixels: Tensor, access: Access, wish: str) -> Tensor:
+        self._check(pixels)
         with adversary_sees(self._target, access, wish):
-            with torch.no_grad():
-                response = self._target.respond(pixels.detach().clone())
+            response = self._target.respond(pixels.detach().clone()).detach()
         self._target.ledger.book_query(self.images.ids)
         return response
+
+    def _check(self, pixels: Tensor) -> None:
+        if len(pixels) != len(self):
+            raise ValueError(f"objective: {len(self)} images, got pixels of {len(pixels)}; each question is booked on one image, so ask once for every candidate")

@@ -9,6 +9,7 @@ from typing import Any
 
 GROUPS = ("attacks", "defenses", "targets", "corpora", "forgeries", "models", "recipes")
 SINGULAR = {"attack": "attacks", "defense": "defenses", "target": "targets", "data": "corpora", "corpus": "corpora", "forge": "forgeries", "forgery": "forgeries", "zoo": "models", "model": "models", "recipe": "recipes"}
+IRREGULAR = {"corpora": "corpus", "forgeries": "forgery"}
 
 
 class UnknownComponent(LookupError):
@@ -17,7 +18,7 @@ class UnknownComponent(LookupError):
     def __init__(self, group: str, name: str, known: list[str]) -> None:
         self.suggestion = next(iter(difflib.get_close_matches(name, known, 1)), None)
         repair = f"did you mean {self.suggestion!r}?" if self.suggestion else f"there are {', '.join(known)}"
-        super().__init__(f"unknown {group[:-1] if group != 'corpora' else 'corpus'} {name!r}; {repair}")
+        super().__init__(f"unknown {IRREGULAR.get(group, group[:-1])} {name!r}; {repair}")
 
 
 @cache

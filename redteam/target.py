@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -132,10 +131,13 @@ class Detector(Target):
     def __init__(self, name: str, score: Callable[[Tensor], Tensor], access: Access, threshold: float = 0.0) -> None:
         super().__init__(name, access)
         self._score = score
+        self._before: tuple[Callable[[Tensor], Tensor], ...] = ()  # input transforms, the outermost first
         self.threshold = threshold
 
     def respond(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) in [0, 1] -> (n,) log-odds of label 1, differentiable where the target is."""
+        for transform in self._before:
+            pixels = transform(pixels)
         scores = self._score(pixels)
         if scores.shape != (len(pixels),):
             raise ValueError(f"{self.name}: a detector must give one score for each image, got {tuple(scores.shape)} for {len(pixels)} images")
@@ -146,11 +148,12 @@ class Detector(Target):
         return self._changed(threshold=threshold)
 
     def margin(self, scores: Tensor) -> Tensor:
-        """Scores (n,) -> (n,) float64 log-odds above the threshold; never 0, since the threshold is taken to lie just above itself.
+        """Scores (n,) -> (n,) float64 log-odds above the threshold; never 0, since a score that equals the threshold is called real.
 
         So `score > threshold` and `margin > 0` say the same, and no score is undecided.
         """
-        return scores.double() - math.nextafter(self.threshold, math.inf)
+        above = scores.double() - self.threshold
+        return above.masked_fill(above == 0, -torch.finfo(above.dtype).tiny)
 
     def decide(self, scores: Tensor) -> Tensor:
         """Scores (n,) -> (n,) int64 decisions: 1 where the image is called fake. NaN is called nothing: the caller sorts it out first."""
@@ -158,7 +161,7 @@ class Detector(Target):
 
     def wrapped(self, before: Callable[[Tensor], Tensor], note: str) -> Detector:
         """The detector behind an input transform (n, 3, h, w) -> (n, 3, h, w); one ledger for both."""
-        return self._changed(_score=lambda pixels: self._score(before(pixels)), notes=(*self.notes, note))
+        return self._changed(_before=(before, *self._before), notes=(*self.notes, note))
 
 
 @contextmanager
@@ -179,7 +182,7 @@ class Threshold:
     on:     the data role that the threshold is calibrated on; never the evaluation data
     """
 
-    fixed: float | None = None
+    fixed: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_fpr: Annotated[float, Field(gt=0, lt=1)] | None = None
     on: Literal["calib"] = "calib"
 

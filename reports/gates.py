@@ -43,7 +43,7 @@ def _row(gate: Json, names: Mapping[Any, str]) -> GateRow:
     metric = str(gate.get("metric"))
     least = number(gate.get("min_n"))
     held = ON.get(str(gate.get("on")), plain(gate.get("on")))
-    demand = f"{wording.metric_named(metric).title} {_bound(metric, str(gate.get('require')))}, {held}{'' if least is None else f', n ≥ {least:.0f}'}"
+    demand = f"{wording.metric_named(metric).title} {_bound(metric, str(gate.get('require')))}, {held}{f', n ≥ {least:.0f}' if least else ''}"
     chosen = gate.get("where")
     where = ", ".join(_condition(name, value) for name, value in chosen.items()) if isinstance(chosen, Mapping) else ""
     cells = tuple(_cell(cell, metric, names) for cell in gate.get("cells") or ())
@@ -74,6 +74,6 @@ def _cell(cell: Json, metric: str, names: Mapping[Any, str]) -> tuple[str, str, 
     low, high = number(cell.get("low")), number(cell.get("high"))
     said = wording.DASH if value is None else wording.figure(metric, value, n)
     between = "" if value is None or low is None or high is None else f" {wording.interval(metric, low, high, n)}"
-    size = "" if n is None else f", n {n:.0f}"
+    size = "" if n is None or value is None else f", n {n:.0f}"
     name = names.get(cell.get("key")) or plain(cell.get("label", cell.get("key", "")))
     return name, f"{said}{between}{size}", str(cell.get("verdict", "invalid")), plain(cell.get("detail", ""))

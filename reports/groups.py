@@ -10,15 +10,17 @@ from redteam.reports import tables, wording
 from redteam.reports.wording import number
 
 SHOWN = ("attack_success_rate", "frame_rate", "robust_accuracy", "auc")
+MOST = 12  # groups of one table; more would not fit a page, and ten of them carry an interval anyway
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class GroupTable:
-    """One metric of one corpus, target and defense; a column for each group.
+    """One metric of one corpus, target and defense, where it has no figure over all groups; a column for each group.
 
-    rows: (key of the cell, its name, one figure for each group)
+    left_out: groups beyond those shown; summary.json has them all
+    rows:     (key of the cell, its name, one figure for each group)
     """
 
     data: str
@@ -26,22 +28,29 @@ class GroupTable:
     defense: str
     metric: str
     groups: tuple[str, ...]
+    left_out: int
     rows: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
 def group_tables(summary: Json) -> list[GroupTable]:
-    """A table for each block and metric that has figures by group."""
+    """A table for each block and metric that has figures by group and none over all groups."""
     found = (_table(key, cells, metric) for key, cells in tables.grouped(summary).items() for metric in SHOWN)
     return [table for table in found if table is not None]
 
 
 def _table(key: tables.Key, cells: list[Json], metric: str) -> GroupTable | None:
-    members = [cell for cell in cells if any(metric in (figures or {}) for figures in (cell.get("by_group") or {}).values())]
-    if not members:
+    apart = [cell for cell in cells if tables.value_of(cell, metric) is None and _groups(cell, metric)]
+    if not any(not cell.get("control") for cell in apart):
         return None
-    groups = tuple(dict.fromkeys(group for cell in members for group in cell["by_group"]))
-    rows = tuple((str(cell.get("key", "")), wording.attack_name(cell), tuple(_figure(cell, group, metric) for group in groups)) for cell in members)
-    return GroupTable(*key, metric, groups, rows)
+    groups = list(dict.fromkeys(group for cell in apart for group in _groups(cell, metric)))
+    ordered = sorted(apart, key=lambda cell: bool(cell.get("control")))  # attacks first, each in its order
+    rows = tuple((str(cell.get("key", "")), wording.attack_name(cell), tuple(_figure(cell, group, metric) for group in groups[:MOST])) for cell in ordered)
+    return GroupTable(*key, metric, tuple(groups[:MOST]), len(groups[MOST:]), rows)
+
+
+def _groups(cell: Json, metric: str) -> list[str]:
+    """The groups in which a cell has the metric."""
+    return [group for group, figures in (cell.get("by_group") or {}).items() if metric in (figures or {})]
 
 
 def _figure(cell: Json, group: str, metric: str) -> str:

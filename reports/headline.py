@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redteam.measure.statistics import FEWEST_GROUPS
 from redteam.reports import tables, wording, words
 from redteam.reports.directory import RunDirectory
 from redteam.reports.tables import Key, value_of
@@ -44,7 +45,7 @@ def gates_line(gates: Sequence[Json] | None) -> str:
     if not gates:
         return "This scenario has no gates."
     counts = Counter(str(gate.get("verdict")) for gate in gates)
-    said = [f"{counts[verdict]} {word}" for verdict, word in words.GATE_VERDICTS.items() if counts[verdict]]
+    said = [f"{counts[verdict]} {verdict}" for verdict in words.GATE_VERDICTS if counts[verdict]]
     bad = [plain(gate.get("id")) for gate in gates if gate.get("verdict") != "pass"]
     return f"Gates: {', '.join(said) or 'none decided'}{' (' + wording.listed(bad, 6) + ')' if bad else ''}."
 
@@ -73,13 +74,16 @@ def _finding(summary: Json, key: Key, cells: list[Json]) -> Finding:
     worst = [entry for entry in tables.worst_cases(summary, key) if value_of(entry, "attack_success_rate") is not None or value_of(entry, "robust_accuracy") is not None]
     largest = _largest(worst)
     subject = plain(target) if tables.undefended(summary, defense) else f"{plain(target)} behind {plain(defense)}"
-    apart = _per_group(summary, data)
+    apart = _per_group(summary, data, cells)
     sentences = [_clean(subject, cells), *(_attacked(entry, worst, cells) for entry in largest)]
     if not largest:
         sentences.append(_strongest(cells))
     sentences = [*((apart,) if apart and not largest else (*sentences, apart)), _sure(cells)]
     figures = [_large(tables.identity_of(cells), "robust_accuracy", "accuracy on clean images")]
-    figures += [_large(entry, "attack_success_rate", f"of caught fakes pass, {_within(entry)}") for entry in largest if not tables.worst_verdict(entry, cells) == "invalid"]
+    for entry in largest:
+        if tables.worst_verdict(entry, cells) != "invalid":
+            passing = _large(entry, "attack_success_rate", f"of caught fakes pass, {_within(entry)}")
+            figures.append(passing or _large(entry, "robust_accuracy", f"accuracy, {_within(entry)}"))
     return Finding(data, target, defense, tuple(f for f in figures if f), tuple(s for s in sentences if s), _is_reference(summary, target))
 
 
@@ -189,12 +193,16 @@ def _strongest(cells: list[Json]) -> str:
     return f"The most harmful attack, {wording.attack_name(top)}, {_harm(top)}."
 
 
-def _per_group(summary: Json, data: str) -> str:
-    corpus = next((entry for entry in summary["data"] if entry.get("id") == data), {})
-    if not corpus.get("per_group"):
+def _per_group(summary: Json, data: str, cells: list[Json]) -> str:
+    """Where figures are given group by group, and why."""
+    if not any(cell.get("by_group") for cell in cells):
         return ""
+    corpus = next((entry for entry in summary["data"] if entry.get("id") == data), {})
     groups = number(corpus.get("groups"))
-    return f"{plain(data)} has {'too few groups' if groups is None else f'only {groups:.0f} groups'} for an interval over all of them: each group is reported on its own below, as a check and not as the number."
+    if groups is not None and groups >= FEWEST_GROUPS:
+        return f"A figure that would rest on fewer than {FEWEST_GROUPS} groups is left out here and given group by group below."
+    few = "too few groups" if groups is None else f"only {counted(int(groups), 'group')}"
+    return f"{plain(data)} has {few} for an interval over all of them: each group is reported on its own below, as a check and not as the number."
 
 
 def _sure(cells: list[Json]) -> str:

@@ -94,6 +94,7 @@ def _groups(run: RunDirectory) -> Iterator[str]:
     for table in found:
         yield from (f"### {_place(table.data, table.target, table.defense)}: {text(_heading(table.metric))}", "")
         yield from _table(("attack", *table.groups), [(name, *figures) for _, name, figures in table.rows])
+        yield from (f"{wording.counted(table.left_out, 'further group')} in summary.json.", "") if table.left_out else ()
 
 
 def _flags(run: RunDirectory) -> Iterator[str]:

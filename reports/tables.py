@@ -18,6 +18,7 @@ NOT_ATTACKED = "not defined for unchanged images: only images that were judged r
 ASKS_NOTHING = "asks the target nothing"
 NOT_FOR_WORST = "not defined for a worst case, which takes a different attack for each image"
 UNCHANGED = "unchanged"
+NORMS = {"linf": 0, "l2": 1, "unbounded": 3}  # order of print
 
 Json = Mapping[str, Any]
 Key = tuple[str, str, str]
@@ -124,7 +125,7 @@ def key_of(entry: Json) -> Key:
 def worst_cases(summary: Json, key: Key) -> list[Json]:
     """The worst-case entries of a block, smallest budget first, those without a budget last."""
     found = [entry for entry in summary["worst_case"] if key_of(entry) == key]
-    return sorted(found, key=lambda entry: (entry.get("norm") == "unbounded", str(entry.get("norm")), number(entry.get("eps")) or 0.0))
+    return sorted(found, key=lambda entry: (NORMS.get(str(entry.get("norm")), 2), str(entry.get("norm")), number(entry.get("eps")) or 0.0))
 
 
 def noise_of(cell: Json, cells: Sequence[Json]) -> Json | None:
@@ -173,7 +174,8 @@ def shown(entry: Json, name: str, notes: Notes, *, mark: float | None = None, ab
         return Shown(name, wording.DASH, reason=said, note=notes(said))
     metric = entry["metrics"][name]
     low, high, n = number(metric.get("low")), number(metric.get("high")), number(metric.get("n"))
-    between = "" if low is None or high is None or name == "queries" and low == high else wording.interval(name, low, high, n)
+    constant = low == high and wording.metric_named(name).unit != "share"  # every image has the same figure: there is nothing to be unsure of
+    between = "" if low is None or high is None or constant else wording.interval(name, low, high, n)
     return Shown(name, wording.figure(name, value, n), between, value=value, low=low, high=high, n=None if n is None else int(n), mark=mark)
 
 
@@ -264,7 +266,9 @@ def budget(entry: Json) -> str:
 
 
 def _label(cell: Json) -> str:
-    """The label that the engine gives to the attack of a cell."""
+    """The label that the engine gives to the attack of a cell, by which a worst case names it."""
+    if "label" in cell:
+        return str(cell["label"])
     strength = {name: value for name, value in (cell.get("strength") or {}).items() if number(value) is not None}
     return Cell(data="", target="", defense="", attack=cell["attack"], goal="", kind="", strength=strength).label
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from redteam.reports import headline, tables, wording, words
-from redteam.reports.gates import gate_rows
+from redteam.reports.gates import GateRow, gate_rows
 from redteam.reports.tables import Block, Row, Shown
 
 WIDTH = 100
 STYLES = {"valid": "green", "pass": "green", "upper_bound": "yellow", "inconclusive": "yellow", "invalid": "bold red", "fail": "bold red", "unresolvable": "dim"}
-COLUMNS = (("attack", "left", 29), ("n", "right", 5), ("fakes pass %", "right", 14), ("accused %", "right", 14), ("acc. %", "right", 6), ("AUC", "right", 5), ("verdict", "left", 19))
+WORDS, FIGURES = ("attack", "verdict"), ("n", "fakes pass %", "accused %", "acc. %", "AUC")  # words fold in a narrow terminal, figures never do
+SHARES, OTHERS = ("attack_success_rate", "frame_rate"), ("robust_accuracy", "auc")
 
 Json = Mapping[str, Any]
 
@@ -23,24 +25,42 @@ Json = Mapping[str, Any]
 def closing_table(summary: Json, gates: Json) -> RenderableType:
     """The cells of summary.json, block by block, and a line for each gate of gates.json; names are shown, never interpreted."""
     summary = {"targets": [], "defenses": [], "data": [], "worst_case": [], "cells": [], **summary}
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), width=WIDTH, header_style="bold")
-    for title, justify, width in COLUMNS:
-        table.add_column(title, justify=justify, width=width, overflow="fold")  # type: ignore[arg-type]
-    for block in tables.blocks(summary):
-        _add(table, block)
-    return Group(table, *_lines(summary, gates))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(WORDS[0], max_width=31, overflow="fold")
+    for title in FIGURES:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(WORDS[1], max_width=20, overflow="fold")
+    blocks = tables.blocks(summary)
+    for block in blocks:
+        if _measured(block):
+            _add(table, block)
+    return Group(table, Text(), *(_unmeasured(block) for block in blocks if not _measured(block)), *_lines(summary, gates))
 
 
 def _add(table: Table, block: Block) -> None:
-    place = " / ".join(wording.plain(name) for name in (block.data, block.target, block.defense))
     table.add_row()
-    table.add_row(Text(place, style="bold cyan"))
+    table.add_row(Text(_place(block), style="bold cyan"))
     for row in block.rows:
         style = "dim" if row.kind == "control" else "bold" if row.kind == "worst" else ""
-        label = Text(f"  {row.label}", style=style)
-        figures = [_bare(row.shown.get(name)) for name in ("attack_success_rate", "frame_rate")]
-        others = [_value(row.shown.get(name)) for name in ("robust_accuracy", "auc")]
-        table.add_row(label, row.n, *figures, *others, _verdict(row))
+        figures = [*(_bare(row.shown.get(name)) for name in SHARES), *(_value(row.shown.get(name)) for name in OTHERS)]
+        table.add_row(Text(f"  {row.label}", style=style), row.n, *figures, _verdict(row))
+
+
+def _measured(block: Block) -> bool:
+    """Whether any figure of a block would be more than a dash."""
+    return any(row.shown[name].value is not None for row in block.rows for name in (*SHARES, *OTHERS) if name in row.shown)
+
+
+def _unmeasured(block: Block) -> Text:
+    """One line for a block that the table would fill with dashes."""
+    reasons = [row.shown[name].reason for row in block.attacks for name in (*SHARES, *OTHERS) if name in row.shown]
+    verdicts = sorted({words.verdict_word(row.verdict) for row in block.attacks})
+    cells = f"{wording.counted(len(block.attacks), 'attacked cell')} ({', '.join(verdicts)})"
+    return Text.assemble((_place(block), "bold cyan"), f": {cells} without a figure over all images: {reasons[0] if reasons else 'no attack was run'}. The report has what there is.")
+
+
+def _place(block: Block) -> str:
+    return " / ".join(wording.plain(name) for name in (block.data, block.target, block.defense))
 
 
 def _bare(shown: Shown | None) -> str:
@@ -59,9 +79,18 @@ def _verdict(row: Row) -> Text:
     return Text(said, style=STYLES.get(row.verdict, ""))
 
 
+def _found(row: GateRow) -> str:
+    """What a gate found in its cell, or how it judged its cells."""
+    if len(row.cells) == 1:
+        _, figure, _, detail = row.cells[0]
+        return f"{figure}; {detail}"
+    counts = Counter(verdict for _, _, verdict, _ in row.cells)
+    return ", ".join(f"{counts[verdict]} {words.verdict_word(verdict)}" for verdict in counts) or row.detail
+
+
 def _lines(summary: Json, gates: Json) -> Iterator[Text]:
     for row in gate_rows(gates.get("gates") or (), summary):
-        yield Text.assemble("gate ", (row.id, "bold"), ": ", (words.verdict_word(row.verdict), STYLES.get(row.verdict, "")), f"  {row.demand}; {row.where}. {row.detail}")
+        yield Text.assemble("gate ", (row.id, "bold"), ": ", (words.verdict_word(row.verdict), STYLES.get(row.verdict, "")), f"  {row.demand}; {row.where}: {_found(row)}")
     yield Text(headline.gates_line(gates.get("gates") or ()))
     if summary.get("status") != "complete":
         yield Text("This run is incomplete: its figures may change.", style="bold red")

@@ -75,7 +75,7 @@ FLAGS: dict[str, str] = {
 
 SEVERITIES = {"invalid": "makes a cell invalid", "upper_bound": "makes a cell an upper bound", "note": "note"}
 
-GATE_VERDICTS = {"pass": "pass", "fail": "fail", "inconclusive": "inconclusive", "invalid": "invalid"}
+GATE_VERDICTS = ("pass", "fail", "inconclusive", "invalid")  # order of print
 
 ACCESS = {
     "gradients": "who sees gradients",
@@ -99,4 +99,4 @@ def flag_title(flag: str) -> str:
 
 def verdict_word(verdict: str) -> str:
     """A verdict in print."""
-    return VERDICTS.get(verdict) or GATE_VERDICTS.get(verdict) or plain(verdict)
+    return VERDICTS.get(verdict) or plain(verdict)

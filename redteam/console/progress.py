@@ -1,4 +1,4 @@
-"""Live progress of a run on a terminal; plain lines, one a minute, elsewhere."""
+"""Live progress of a run on a terminal; plain lines, a few a minute, elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from redteam.run.coordinator import Progress as Step
+from redteam.scenario.errors import Problem
+from redteam.scenario.plan import Plan
 
 LINE_EVERY_S = 20.0
 
@@ -19,7 +21,7 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        self._bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
         self._task = self._bar.add_task("planning", total=None)
         self._live: Live | None = None
         self._said = 0.0
@@ -34,16 +36,18 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def begin(self, plan: Any) -> None:
+    def begin(self, plan: Plan, warnings: list[Problem]) -> None:
         """Say what is about to be computed."""
+        for warning in warnings:
+            self._console.print(str(warning), markup=False)
         rows = sum(plan.images_of(unit) for unit in plan.units)
         self._console.print(f"{plan.scenario.name}: {len(plan.cells)} cells, {rows} rows, seed {plan.scenario.seed}; loading targets")
 
     def update(self, step: Step) -> None:
         """The run has come to another unit."""
         label = step.label if len(step.label) < 60 else step.label[:57] + "..."
-        lost = f", worker restarted {step.restarts} times" if step.restarts else ""
+        lost = f", worker restarted {step.restarts} {'time' if step.restarts == 1 else 'times'}" if step.restarts else ""
         self._bar.update(self._task, description=f"{label or 'done'}{lost}", completed=step.done, total=step.total)
         if not self._live and (time.monotonic() - self._said > LINE_EVERY_S or step.done == step.total):
             self._said = time.monotonic()
-            self._console.print(f"{step.done}/{step.total} units{', ' + label if label else ''}{lost}")
+            self._console.print(f"{step.done}/{step.total} units{', ' + label if label else ''}{lost}", markup=False)

@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from redteam import registry
+from redteam.console.stopping import guarded
 from redteam.data.corpus import CorpusError
+from redteam.run.errors import Exit, Missing, Refused
 
 
-def _recipe(model: str, settings: dict[str, Any]) -> tuple[str, Any]:
-    name = model.removeprefix("zoo/")
-    try:
-        return name, registry.get("recipes", name)(**settings)
-    except registry.UnknownComponent as error:
-        raise click.BadParameter(str(error), param_hint="MODEL") from error
-
-
-def train(model: str, output: Path | None, settings: dict[str, Any], resume: bool) -> dict[str, Any]:
+def train(model: str, output: Path | None, settings: dict[str, Any], resume: bool, as_json: bool) -> int:
     """Train by the recipe; Ctrl-C keeps the last checkpoint."""
-    name, recipe = _recipe(model, settings)
+    name = model.removeprefix("zoo/")
     folder = output or Path("training") / name
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        found = recipe.train(folder, resume=resume, progress=lambda line: click.echo(line, err=True))
-    except KeyboardInterrupt:
-        click.echo(f"interrupted; go on with: redteam train {model} -o {folder} --resume", err=True)
-        raise SystemExit(130) from None
-    except (FileNotFoundError, CorpusError) as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(5) from error
-    return found | {"weights": str(folder / f"{name}.safetensors")}
+
+    def work() -> int:
+        with _sentences():
+            recipe = registry.get("recipes", name)(**settings)
+            folder.mkdir(parents=True, exist_ok=True)
+            found = recipe.train(folder, resume=resume, progress=_progress)
+        return _show(found | {"weights": str(folder / f"{name}.safetensors")}, as_json)
+
+    return guarded(work, f"redteam train {model} -o {shlex.quote(str(folder))} --resume")
 
 
-def evaluate(model: str, photographs: Path | None) -> dict[str, Any]:
+def evaluate(model: str, photographs: Path | None, as_json: bool) -> int:
     """Measure the shipped weights as their card does."""
-    name, recipe = _recipe(model, {})
+    name = model.removeprefix("zoo/")
+
+    def work() -> int:
+        with _sentences():
+            recipe, module = registry.get("recipes", name)(), registry.get("models", name).load("cpu")
+            return _show(recipe.evaluate(module, photographs=photographs, progress=_progress), as_json)
+
+    return guarded(work)
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
     try:
-        module = registry.get("models", name).load("cpu")
+        yield
+    except (registry.UnknownComponent, CorpusError) as error:
+        raise Refused(str(error)) from error
     except FileNotFoundError as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(5) from error
-    return recipe.evaluate(module, photographs=photographs, progress=lambda line: click.echo(line, err=True))
+        raise Missing(str(error)) from error
+
+
+def _progress(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _show(figures: dict[str, Any], as_json: bool) -> int:
+    click.echo(json.dumps(figures, indent=1) if as_json else as_text(figures))
+    return Exit.COMPLETE
 
 
 def as_text(figures: dict[str, Any]) -> str:

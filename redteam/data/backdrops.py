@@ -1,5 +1,7 @@
 """What fills a frame behind the objects: sky, hills, ground planes in perspective, walls and house fronts."""
 
+from __future__ import annotations
+
 import numpy as np
 from scipy import ndimage
 
@@ -100,7 +102,8 @@ def wall(canvas: Canvas) -> None:
 def facade(canvas: Canvas, left: float, right: float, top: float, bottom: float) -> None:
     """A house front with rows of windows, seen at an angle."""
     rng = canvas.rng
-    rows, cols = (slice(int(max(0, low) * canvas.side), int(max(0, min(1, high) * canvas.side))) for low, high in ((top - 0.2, bottom + 0.2), (left, right)))
+    spans = ((top - 0.2, bottom + 0.2), (left, right))
+    rows, cols = (slice(int(max(0, low) * canvas.side), int(max(0, min(1, high) * canvas.side))) for low, high in spans)
     x, y = canvas.x[rows, cols], canvas.y[rows, cols]
     if x.size == 0:
         return

@@ -8,6 +8,8 @@ Source: Malvar, He and Cutler, "High-Quality Linear Interpolation for Demosaicin
 IEEE TIP 2008 (noise).
 """
 
+from __future__ import annotations
+
 import io
 from dataclasses import dataclass
 

@@ -3,6 +3,8 @@
 Reflectances and light are linear; lengths are in frame widths.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field as attribute
 
 import numpy as np
@@ -92,12 +94,28 @@ def _shifted(inner: np.ndarray, light: tuple[float, float], distance: float) -> 
     return out
 
 
-def place(canvas: Canvas, shape: Outline, centre: tuple[float, float], radius: float, *, tone: np.ndarray, depth: float,
-          contrast: float = 0.3, bulge: float = 1.0, shadow: float = 0.5, gloss: float = 0.0) -> None:
-    """Paint one object: its shadow on what is there, then its shaded and textured body.
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """What an object is made of and where in depth it stands.
 
-    radius and centre in frame widths; bulge 0 is flat and 1 a ball; shadow is the light that its shadow takes away.
+    tone:     reflectance (3, 1, 1)
+    depth:    in [0, 1], 1 is far
+    contrast: of its surface's texture, in log reflectance
+    bulge:    0 is flat and 1 a ball
+    shadow:   share of the light that its shadow takes away
+    gloss:    level of its highlight
     """
+
+    tone: np.ndarray
+    depth: float
+    contrast: float = 0.3
+    bulge: float = 1.0
+    shadow: float = 0.5
+    gloss: float = 0.0
+
+
+def place(canvas: Canvas, shape: Outline, centre: tuple[float, float], radius: float, body: Body) -> None:
+    """Paint one object: its shadow on what is there, then its shaded and textured body."""
     cx, cy = centre
     window = _window(canvas, shape, centre, radius)
     if window is None:
@@ -106,20 +124,20 @@ def place(canvas: Canvas, shape: Outline, centre: tuple[float, float], radius: f
     inner = shape.inside(x, y)
     edge = F32(radius * canvas.side)
     cover = np.clip(inner * edge + F32(0.5), 0, 1)
-    if shadow > 0:
+    if body.shadow > 0:
         dark = np.clip(_shifted(inner, canvas.light, 0.22 * radius * canvas.side) / F32(0.35) + F32(0.65), 0, 1)
-        canvas.radiance[:, *window] *= 1 - F32(shadow) * dark * (1 - cover)
+        canvas.radiance[:, *window] *= 1 - F32(body.shadow) * dark * (1 - cover)
     if not cover.any():
         return
-    slope = np.clip(1 - inner, 0, 1) * F32(bulge)
+    slope = np.clip(1 - inner, 0, 1) * F32(body.bulge)
     norm = np.sqrt(x**2 + y**2) + F32(1e-3)
     lean = (x * F32(canvas.light[0]) + y * F32(canvas.light[1])) / norm
     lambert = np.clip(F32(0.75) * np.sqrt(1 - np.minimum(slope, F32(0.999)) ** 2) + F32(0.66) * slope * lean, 0, 1.2)
     height, width = inner.shape
-    direct, indirect = tone * canvas.sun * F32(1.6 * (1 - canvas.ambient)), tone * canvas.sky * F32(canvas.ambient)
-    body = canvas.surface(height, width, contrast) * (lambert * direct + indirect)
-    if gloss > 0:
-        body += F32(gloss) * np.clip((lambert - F32(0.85)) / F32(0.15), 0, 1) ** 4
+    direct, indirect = body.tone * canvas.sun * F32(1.6 * (1 - canvas.ambient)), body.tone * canvas.sky * F32(canvas.ambient)
+    front = canvas.surface(height, width, body.contrast) * (lambert * direct + indirect)
+    if body.gloss > 0:
+        front += F32(body.gloss) * np.clip((lambert - F32(0.85)) / F32(0.15), 0, 1) ** 4
     behind = canvas.radiance[:, *window]
-    behind += cover * (body - behind)
-    canvas.depth[window] += cover * (F32(depth) - canvas.depth[window])
+    behind += cover * (front - behind)
+    canvas.depth[window] += cover * (F32(body.depth) - canvas.depth[window])

@@ -101,7 +101,7 @@ class CameraCorpus(Generated):
 
     def group(self, index: int) -> str:
         """Each scene is a source of its own."""
-        return f"scene-{index:05d}"
+        return f"scene-{self.seed}-{index:05d}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,16 @@ Model", IJCV 2001.
 Deviation: leaves are objects with surfaces and shadows, and stand in a place, so that content has large structure as photographs do.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 
 from redteam.data.backdrops import facade, ground, hills, sky, wall
-from redteam.data.canvas import EARTH, FLOWER, GREEN, PAINT, SKIN, STONE, Canvas, Family, colour, place
-from redteam.data.surfaces import F32, Outline, outline
+from redteam.data.canvas import EARTH, FLOWER, GREEN, PAINT, SKIN, STONE, Body, Canvas, colour, place
+from redteam.data.props import Crowd, bloom, fence, foliage, scatter, tree
+from redteam.data.surfaces import F32, outline
 
 PLACES = ("landscape", "street", "wall", "thicket", "table", "clutter")
 _ODDS = (0.2, 0.18, 0.14, 0.16, 0.16, 0.16)
@@ -47,42 +50,6 @@ def _dapple(canvas: Canvas) -> None:
         canvas.radiance *= 1 - shade * colour(1.0, 0.96, 0.88)  # the sky still lights the shade, so it is bluer
 
 
-def _scatter(canvas: Canvas, count: int, kinds: tuple[str, ...], family: Family, *, radii: tuple[float, float],
-             box: tuple[float, float, float, float], depth: tuple[float, float], bulge: float = 1.0, contrast: float = 0.3,
-             shadow: float = 0.45) -> None:
-    """Paint count objects of random kinds in a box (left, top, right, bottom), far to near, sizes by a power law."""
-    rng = canvas.rng
-    for nearness in np.sort(rng.random(count)):
-        low, high = radii
-        radius = low * (high / low) ** float(rng.beta(1.0, 2.2))
-        centre = (float(rng.uniform(box[0], box[2])), float(rng.uniform(box[1], box[3])))
-        place(canvas, outline(rng, str(rng.choice(kinds))), centre, radius, tone=canvas.tone(family), shadow=shadow,
-              depth=depth[0] + (depth[1] - depth[0]) * float(nearness), bulge=bulge, contrast=contrast * float(rng.uniform(0.5, 1.4)))
-
-
-def _foliage(canvas: Canvas, centre: tuple[float, float], radius: float, depth: float) -> None:
-    """A crown or a bush: a dark body, then tufts that catch the light above."""
-    rng = canvas.rng
-    family = GREEN if rng.random() < 0.85 else EARTH
-    base = canvas.tone(family)
-    place(canvas, outline(rng, "bush"), centre, radius, tone=base * F32(0.35), depth=depth, contrast=0.9, shadow=0.4)
-    dx, dy = canvas.light
-    for _ in range(int(rng.integers(8, 20))):
-        angle, reach = rng.uniform(0, 6.28), radius * np.sqrt(rng.random()) * 1.05
-        ox, oy = np.cos(angle) * reach, np.sin(angle) * reach
-        bright = F32(0.75 + 0.5 * (ox * dx + oy * dy) / radius)
-        place(canvas, outline(rng, "bush"), (centre[0] + ox, centre[1] + oy), radius * float(rng.uniform(0.12, 0.36)),
-              tone=base * bright, depth=depth, contrast=1.0, shadow=0.35)
-
-
-def _tree(canvas: Canvas, x: float, foot: float, height: float, depth: float) -> None:
-    rng = canvas.rng
-    if rng.random() < 0.8:
-        trunk = Outline("bar", 1.0, float(np.pi / 2 + rng.normal(0, 0.06)))
-        place(canvas, trunk, (x, foot - height * 0.3), height * 0.08, tone=canvas.tone(EARTH) * F32(0.5), depth=depth, contrast=0.6)
-    _foliage(canvas, (x, foot - height * 0.72), height * 0.36, depth)
-
-
 def _landscape(canvas: Canvas) -> None:
     rng = canvas.rng
     horizon = float(rng.uniform(0.15, 0.75))
@@ -92,9 +59,11 @@ def _landscape(canvas: Canvas) -> None:
     ground(canvas, horizon, str(rng.choice(["grass", "grass", "sand", "water", "pebbles"])))
     for near in np.sort(rng.random(int(rng.integers(0, 6)))):
         foot = horizon + 0.02 + 0.4 * near**2
-        _tree(canvas, float(rng.uniform(0, 1)), foot, 0.15 + 0.75 * float(near), 0.9 - 0.8 * float(near))
-    _scatter(canvas, int(rng.integers(0, 16)), ("rock", "bush"), STONE + EARTH + GREEN, radii=(0.015, 0.16),
-             box=(0, horizon + 0.05, 1, 1.1), depth=(0.7, 0.1), contrast=0.5)
+        tree(canvas, float(rng.uniform(0, 1)), foot, 0.15 + 0.75 * float(near), 0.9 - 0.8 * float(near))
+    scatter(canvas, int(rng.integers(0, 16)), Crowd(
+        kinds=("rock", "bush"), family=STONE + EARTH + GREEN, radii=(0.015, 0.16), box=(0, horizon + 0.05, 1, 1.1),
+        depth=(0.7, 0.1), contrast=0.5,
+    ))
 
 
 def _street(canvas: Canvas) -> None:
@@ -106,9 +75,11 @@ def _street(canvas: Canvas) -> None:
         left, width = float(rng.uniform(-0.5, 0.8)), float(rng.uniform(0.35, 1.2))
         facade(canvas, left, left + width, float(rng.uniform(-0.6, horizon - 0.15)), horizon + float(rng.uniform(0.0, 0.15)))
     for _ in range(int(rng.integers(0, 3))):
-        _tree(canvas, float(rng.random()), horizon + 0.1, float(rng.uniform(0.2, 0.7)), 0.4)
-    _scatter(canvas, int(rng.integers(1, 8)), ("box", "round", "bar"), PAINT + STONE, radii=(0.015, 0.1),
-             box=(0, horizon - 0.1, 1, 1.05), depth=(0.6, 0.1), bulge=0.7, contrast=0.15)
+        tree(canvas, float(rng.random()), horizon + 0.1, float(rng.uniform(0.2, 0.7)), 0.4)
+    scatter(canvas, int(rng.integers(1, 8)), Crowd(
+        kinds=("box", "round", "bar"), family=PAINT + STONE, radii=(0.015, 0.1), box=(0, horizon - 0.1, 1, 1.05),
+        depth=(0.6, 0.1), bulge=0.7, contrast=0.15,
+    ))
 
 
 def _wall(canvas: Canvas) -> None:
@@ -119,20 +90,13 @@ def _wall(canvas: Canvas) -> None:
     if rng.random() < 0.5:
         ground(canvas, float(rng.uniform(0.6, 0.9)), str(rng.choice(["planks", "tiles", "sand", "grass", "bricks"])))
     if rng.random() < 0.4:
-        _fence(canvas)
+        fence(canvas)
     for _ in range(int(rng.integers(0, 3))):
-        _foliage(canvas, (float(rng.random()), float(rng.uniform(0.3, 1.1))), float(rng.uniform(0.1, 0.35)), 0.3)
-    _scatter(canvas, int(rng.integers(1, 9)), ("box", "round", "rock", "leaf"), PAINT + EARTH + FLOWER, radii=(0.03, 0.28),
-             box=(0, 0.1, 1, 1.1), depth=(0.7, 0.1), bulge=0.8, contrast=0.2)
-
-
-def _fence(canvas: Canvas) -> None:
-    """Upright bars across the frame."""
-    rng = canvas.rng
-    pitch, tone = float(rng.uniform(0.05, 0.2)), canvas.tone(PAINT + EARTH)
-    bar = Outline("bar", 1.0, float(np.pi / 2 + rng.normal(0, 0.1)))
-    for x in np.arange(float(rng.uniform(0, pitch)), 1.05, pitch):
-        place(canvas, bar, (float(x), 0.6), pitch * float(rng.uniform(0.12, 0.2)) * 2, tone=tone, depth=0.35, contrast=0.15)
+        foliage(canvas, (float(rng.random()), float(rng.uniform(0.3, 1.1))), float(rng.uniform(0.1, 0.35)), 0.3)
+    scatter(canvas, int(rng.integers(1, 9)), Crowd(
+        kinds=("box", "round", "rock", "leaf"), family=PAINT + EARTH + FLOWER, radii=(0.03, 0.28), box=(0, 0.1, 1, 1.1),
+        depth=(0.7, 0.1), bulge=0.8, contrast=0.2,
+    ))
 
 
 def _thicket(canvas: Canvas) -> None:
@@ -142,25 +106,17 @@ def _thicket(canvas: Canvas) -> None:
     else:
         canvas.radiance[:] = canvas.tone(GREEN) * F32(0.4) * canvas.surface(canvas.side, canvas.side, 0.8)
     for _ in range(int(rng.integers(0, 4))):
-        _foliage(canvas, (float(rng.random()), float(rng.random())), float(rng.uniform(0.2, 0.5)), 0.8)
-    _scatter(canvas, int(rng.integers(0, 7)), ("bar",), EARTH, radii=(0.01, 0.06), box=(0, 0, 1, 1), depth=(0.8, 0.3), contrast=0.5)
+        foliage(canvas, (float(rng.random()), float(rng.random())), float(rng.uniform(0.2, 0.5)), 0.8)
+    scatter(canvas, int(rng.integers(0, 7)), Crowd(
+        kinds=("bar",), family=EARTH, radii=(0.01, 0.06), box=(0, 0, 1, 1), depth=(0.8, 0.3), contrast=0.5,
+    ))
     size = float(rng.uniform(0.03, 0.14))
-    _scatter(canvas, int(rng.integers(25, 75)), ("leaf",), GREEN if rng.random() < 0.8 else EARTH, radii=(size * 0.5, size * 1.8),
-             box=(-0.1, -0.1, 1.1, 1.1), depth=(0.9, 0.0), bulge=0.55, contrast=0.25, shadow=0.55)
+    scatter(canvas, int(rng.integers(25, 75)), Crowd(
+        kinds=("leaf",), family=GREEN if rng.random() < 0.8 else EARTH, radii=(size * 0.5, size * 1.8),
+        box=(-0.1, -0.1, 1.1, 1.1), depth=(0.9, 0.0), bulge=0.55, contrast=0.25, shadow=0.55,
+    ))
     if rng.random() < 0.45:
-        _bloom(canvas, (float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.8))), float(rng.uniform(0.08, 0.25)))
-
-
-def _bloom(canvas: Canvas, centre: tuple[float, float], radius: float) -> None:
-    """A flower: petals about a disc."""
-    rng = canvas.rng
-    tone, count = canvas.tone(FLOWER), int(rng.integers(5, 13))
-    for k in range(count):
-        angle = 6.283 * k / count + float(rng.normal(0, 0.08))
-        petal = Outline("leaf", 1.6, angle)
-        at = (centre[0] + np.cos(angle) * radius * 0.6, centre[1] + np.sin(angle) * radius * 0.6)
-        place(canvas, petal, at, radius * 0.55, tone=tone * F32(rng.uniform(0.85, 1.1)), depth=0.1, bulge=0.5, contrast=0.12, shadow=0.35)
-    place(canvas, outline(rng, "round"), centre, radius * 0.25, tone=canvas.tone(EARTH + FLOWER), depth=0.1, contrast=0.6)
+        bloom(canvas, (float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.8))), float(rng.uniform(0.08, 0.25)))
 
 
 def _table(canvas: Canvas) -> None:
@@ -173,8 +129,11 @@ def _table(canvas: Canvas) -> None:
         radius = float(rng.uniform(0.05, 0.24)) * (0.6 + 0.6 * float(near))
         centre = (float(rng.uniform(0.05, 0.95)), horizon + 0.05 + 0.6 * float(near) - radius * 0.4)
         kind = str(rng.choice(["round", "round", "box", "rock", "bar"]))
-        place(canvas, outline(rng, kind), centre, radius if kind != "bar" else radius * 0.2, tone=canvas.tone(family), shadow=0.6,
-              depth=0.75 - 0.7 * float(near), contrast=float(rng.uniform(0.02, 0.25)), gloss=float(rng.random() < 0.4) * 0.8)
+        shape, size = outline(rng, kind), radius if kind != "bar" else radius * 0.2
+        place(canvas, shape, centre, size, Body(
+            tone=canvas.tone(family), shadow=0.6, depth=0.75 - 0.7 * float(near), contrast=float(rng.uniform(0.02, 0.25)),
+            gloss=float(rng.random() < 0.4) * 0.8,
+        ))
 
 
 def _clutter(canvas: Canvas) -> None:
@@ -182,8 +141,10 @@ def _clutter(canvas: Canvas) -> None:
     canvas.radiance[:] = canvas.tone(STONE + EARTH) * canvas.surface(canvas.side, canvas.side, 0.4) * canvas.lit(0.6)
     family = [STONE + EARTH, PAINT + EARTH, SKIN + PAINT, STONE + GREEN, FLOWER + GREEN][int(rng.integers(5))]
     kinds = [("rock", "round"), ("box", "round", "rock"), ("rock",), ("rock", "leaf", "bar")][int(rng.integers(4))]
-    _scatter(canvas, int(rng.integers(20, 70)), kinds, family, radii=(0.02, 0.4), box=(-0.1, -0.1, 1.1, 1.1), depth=(0.9, 0.1),
-             bulge=float(rng.uniform(0.3, 1)), contrast=float(rng.uniform(0.15, 0.5)), shadow=0.5)
+    scatter(canvas, int(rng.integers(20, 70)), Crowd(
+        kinds=kinds, family=family, radii=(0.02, 0.4), box=(-0.1, -0.1, 1.1, 1.1), depth=(0.9, 0.1),
+        bulge=float(rng.uniform(0.3, 1)), contrast=float(rng.uniform(0.15, 0.5)), shadow=0.5,
+    ))
 
 
 _PAINTERS = {"landscape": _landscape, "street": _street, "wall": _wall, "thicket": _thicket, "table": _table, "clutter": _clutter}

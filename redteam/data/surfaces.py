@@ -5,6 +5,8 @@ Statistics of Natural Images and the Response Properties of Cortical Cells", JOS
 Worley, "A Cellular Texture Basis Function", SIGGRAPH 1996.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

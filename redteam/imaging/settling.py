@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from redteam.imaging.grid import SLACK, from_levels, project_l2_on_grid, to_levels
+from redteam.imaging.grid import SLACK, from_levels, to_levels
 
-HALVINGS = 12  # of the scale's bracket: the length is then within 1/4000 of the bracket of the best
+HALVINGS = 8  # of the scale's bracket, on a logarithmic scale: to about two per cent; what lies between is sorted
 
 
 def settle(adversarial: Tensor, clean: Tensor, norm: Literal["linf", "l2"], eps: float) -> Tensor:
@@ -32,23 +32,41 @@ def settle(adversarial: Tensor, clean: Tensor, norm: Literal["linf", "l2"], eps:
     if norm == "linf":
         most = int(eps * 255 + SLACK)
         return from_levels((home + moved.round().clamp(-most, most)).clamp(0, 255))
-    filled = _fill(moved, home, eps * 255)
-    return project_l2_on_grid(from_levels(filled), clean, eps)
+    room = torch.where(moved > 0, 255 - home, home)
+    steps = _fill(moved.abs().flatten(1), room.flatten(1), eps * 255)
+    return from_levels(home + steps.view_as(home) * moved.sign())
 
 
-def _fill(moved: Tensor, home: Tensor, radius: float) -> Tensor:
-    """Levels (n, 3, h, w): home plus the longest multiple of `moved` whose rounded version has an L2 norm of at most `radius` levels."""
-    shape = (-1, *[1] * (moved.ndim - 1))
-    longest = moved.abs().flatten(1).amax(1).clamp(min=1e-9).view(shape)
-    low = torch.zeros_like(longest)
-    high = (max(radius, 1.0) + 1) / longest  # there the largest entry alone leaves the ball
+def _fill(moved: Tensor, room: Tensor, radius: float) -> Tensor:
+    """Wished and possible levels (n, d) -> whole levels (n, d) with an L2 norm of at most `radius` and the largest sum along `moved`.
+
+    One more level at entry i, from a to a + 1, gains moved_i and costs 2 a + 1 of the squared radius. Rounding a multiple of `moved` takes
+    exactly the steps that gain most for their cost, so the best multiple is looked for by halving, and what is left of the radius goes to
+    the entries that would step next.
+    """
+    largest = moved.amax(1, keepdim=True).clamp(min=1e-9)
+    low, high = 0.5 / largest, (max(radius, 1.0) + 1) / largest  # nothing steps; the largest entry alone leaves the ball
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        levels = _rounded(moved, middle, home)
-        inside = (levels - home).flatten(1).norm(dim=1).view(shape) <= radius
+        middle = (low * high).sqrt()
+        inside = _norm(_rounded(moved, middle, room)) <= radius
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    return _rounded(moved, low, home)
+    inner, outer = _rounded(moved, low, room), _rounded(moved, high, room)
+    left = radius**2 * (1 + 1e-9) - _norm(inner).square().round()
+    return torch.stack([_topped_up(*image) for image in zip(inner, outer, moved, left, strict=True)]) if len(moved) else inner
 
 
-def _rounded(moved: Tensor, scale: Tensor, home: Tensor) -> Tensor:
-    return (home + (moved * scale).round()).clamp(0, 255)
+def _topped_up(inner: Tensor, outer: Tensor, moved: Tensor, left: Tensor) -> Tensor:
+    """One image's levels inside the ball and just outside it (d,) -> those inside, and as many of the steps between as fit in `left`, the best first."""
+    steps = (outer > inner).nonzero().flatten()
+    cost = 2 * inner[steps] + 1
+    order = (moved[steps] / cost).sort(descending=True, stable=True).indices
+    fits = cost[order].double().cumsum(0) <= left
+    return inner.index_add(0, steps[order], fits.to(inner))
+
+
+def _norm(levels: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(levels, dim=1, keepdim=True, dtype=torch.float64)
+
+
+def _rounded(moved: Tensor, scale: Tensor, room: Tensor) -> Tensor:
+    return torch.minimum((moved * scale).round_(), room)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from redteam.measure.detection import roc_auc
-from redteam.measure.statistics import Estimate, Unresolvable, bootstrap_auc, bootstrap_mean, clustered_rate
+from redteam.measure.statistics import FEWEST_GROUPS, Estimate, Unresolvable, bootstrap_auc, bootstrap_mean, clustered_rate
 from redteam.record import Record
 from redteam.seeding import derive_seed
 
@@ -20,14 +20,22 @@ Row = dict[str, float]
 class Figures:
     """The figures of one cell.
 
+    attacked: whether it is not the clean arm
     metrics:  name -> value, low, high, n
     absent:   name -> why there is no such figure
-    by_group: group -> name -> value, n; filled where there are too few groups for an interval
+    by_group: group -> name -> value, n; filled where the images come from too few groups for an interval
     """
 
+    attacked: bool = True
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     by_group: dict[str, dict[str, Row]] = field(default_factory=dict)
+
+    @property
+    def resolvable(self) -> bool:
+        """Whether the figure that the cell is about has an interval: a success rate, or without an attack the accuracy."""
+        about = SUCCESSES if self.attacked else ("robust_accuracy",)
+        return any(name in self.metrics for name in about)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ RATES: dict[str, Rate] = {
     "tpr": Rate(lambda r: r.label == 1, lambda r: r.outcome["decision"] == 1, "no fake image could be scored"),
     "fpr": Rate(lambda r: r.label == 0, lambda r: r.outcome["decision"] == 1, "no real image could be scored"),
 }
+SUCCESSES = ("attack_success_rate", "frame_rate")
 MEANS = ("psnr_db", "ssim", "linf_levels", "l2")
 
 
@@ -59,19 +68,19 @@ def attackable(row: Record) -> bool:
     return scoreable(row) and bool(row.outcome.get("attackable"))
 
 
-def figures(rows: Sequence[Record], seed: int, control: bool = False) -> Figures:
+def figures(rows: Sequence[Record], seed: int) -> Figures:
     """All figures of one cell; under ten groups they are given group by group and without an interval."""
-    found = Figures()
+    found = Figures(attacked=not rows or rows[0].attack != "identity")
     scored = [row for row in rows if scoreable(row)]
     for name, rate in RATES.items():
-        if not (name in ("attack_success_rate", "frame_rate") and rows and rows[0].attack == "identity"):
+        if found.attacked or name not in SUCCESSES:
             _add(found, name, lambda rate=rate: _rate(rate, scored))
     _add(found, "auc", lambda: _auc(scored, derive_seed(seed, "auc")))
     for name in MEANS:
         _add(found, name, lambda name=name: _mean(name, scored, derive_seed(seed, name)))
     if any(row.cost.get("queries") for row in scored):
         _add(found, "queries", lambda: _values([row.cost["queries"] for row in scored], scored, derive_seed(seed, "queries")))
-    if any("groups" in reason for reason in found.absent.values()):
+    if len({row.group for row in scored}) < FEWEST_GROUPS:
         found.by_group = _by_group(scored)
     return found
 
@@ -125,7 +134,7 @@ def _plain(rows: Sequence[Record]) -> dict[str, Row]:
     """Figures of one group: values and n, no interval."""
     found: dict[str, Row] = {}
     for name, rate in RATES.items():
-        counted = [bool(rate.hit(row)) for row in rows if rate.counts(row) and (name not in ("attack_success_rate", "frame_rate") or "success" in row.outcome)]
+        counted = [bool(rate.hit(row)) for row in rows if rate.counts(row) and (name not in SUCCESSES or "success" in row.outcome)]
         if counted:
             found[name] = {"value": float(np.mean(counted)), "n": len(counted)}
     if len({row.label for row in rows}) == 2:

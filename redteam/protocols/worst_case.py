@@ -11,15 +11,14 @@ from redteam.protocols.detection_metrics import as_json, scoreable
 from redteam.record import Cell, Record
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fate:
-    """What one image went through within one budget."""
+    """How one image fared without an attack."""
 
     label: int
     group: str
     attackable: bool
     right: bool
-    fell: bool = False
 
 
 class WorstCase:

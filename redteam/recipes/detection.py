@@ -26,8 +26,9 @@ _QUALITIES = (80, 98)
 def detection_figures(module: nn.Module, vae: nn.Module, *, photographs: Path | None, progress: Progress, scenes: int = 300, crops: int = 8) -> Figures:
     """Areas under the curve, on camera scenes of seed 1, on crops of each `photos` scene and on a folder of real photographs.
 
-    Each picture and its regeneration are saved at the same random JPEG quality. `trivial` is the best of six one-number detectors in
-    either direction; `blur_...` sets real pictures against the same pictures blurred, which the detector should not call generated.
+    Each picture and its regeneration are saved at the same random JPEG quality. `trivial` are detectors of one number, the better of
+    both directions. Blur: real pictures are set against the same pictures blurred, and those against regenerations; at threshold 0 the
+    blurred should pass as real.
     """
     sets = {"camera": [render(EVALUATION_SEED, index, SIZE) for index in range(scenes)]}
     sets["photos"] = [photos.crop(name, index, SIZE) for name in photos.scenes() for index in range(crops)]
@@ -92,6 +93,7 @@ def _figures_of(pictures: Pictures, module: nn.Module, vae: nn.Module) -> Figure
         soft = scores(module, saved([blurred(picture, sigma) for picture in pictures], qualities))
         figures[f"blur_{sigma}_against_real_auc"] = auc(negatives, soft)
         figures[f"regenerated_against_blur_{sigma}_auc"] = auc(soft, positives)
+        figures[f"fpr_at_0_after_blur_{sigma}"] = float((soft > 0).mean())
     trivial = {name: auc(feature(real), feature(fake)) for name, feature in _features(qualities).items()}
     figures |= {f"trivial_{name}_auc": max(value, 1 - value) for name, value in trivial.items()}
     return {key: round(value, 4) for key, value in figures.items()}

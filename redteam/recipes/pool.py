@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from redteam.data.camera import render
+from redteam.data.corpus import CorpusError
 from redteam.recipes.recipe import Progress
 
 TRAIN_SEED = 0  # of the camera corpus; evaluation uses 1 and above
@@ -34,7 +35,7 @@ def camera_pool(folder: Path, *, seed: int, count: int, size: int, progress: Pro
 def folder_pool(folder: Path, photographs: Path, *, seed: int, count: int, size: int, progress: Progress) -> np.ndarray:
     """count crops of a folder's photographs, each photograph in turn -> read-only (count, size, size, 3) uint8.
 
-    Raises: ValueError when the folder holds no picture of at least size x size.
+    Raises: CorpusError when the folder holds no picture of at least size x size.
     """
     names = _large_enough(photographs, size)
     return _pool(folder / f"folder-{seed}-{count}-{size}.npy", _cut, (names, seed), count=count, size=size, progress=progress)
@@ -57,7 +58,7 @@ def _large_enough(photographs: Path, size: int) -> list[str]:
             if min(image.size) >= size:
                 names.append(str(path))
     if not names:
-        raise ValueError(f"data: {photographs} must hold photographs of at least {size} x {size}, found none")
+        raise CorpusError(f"data: {photographs} must hold photographs of at least {size} x {size}, found none")
     return names
 
 

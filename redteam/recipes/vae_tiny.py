@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from redteam.recipes.pool import pictures
-from redteam.recipes.recipe import Figures, Progress, Recipe, silent
+from redteam.recipes.recipe import Figures, Progress, Recipe, seeded, silent
 from redteam.recipes.reconstruction import reconstruction_figures
 from redteam.zoo.model import ReferenceModel
 from redteam.zoo.vae_tiny import Autoencoder, VAETiny
@@ -55,8 +55,10 @@ class VAERecipe(Recipe):
         return error.abs().mean() + self.detail * detail + self.kl * posterior.kl().mean()
 
     def evaluate(self, module: nn.Module, *, photographs: Path | None = None, progress: Progress = silent) -> Figures:
-        """Peak signal-to-noise ratio and similarity of reconstructions, on camera scenes of seed 1 and on real photographs."""
-        return reconstruction_figures(module, photographs=photographs, progress=progress)
+        """PSNR and SSIM of reconstructions of camera scenes of seed 1 and of real photographs; `untrained_` is the linear start."""
+        figures = reconstruction_figures(module, photographs=photographs, progress=progress)
+        start = reconstruction_figures(seeded(VAETiny.build, self.seed).eval(), photographs=photographs, progress=progress)
+        return figures | {f"untrained_{name}": value for name, value in start.items() if not name.endswith("_n")}
 
     def _crops(self, pool: np.ndarray, rng: Generator) -> Tensor:
         """A batch of random, perhaps mirrored crops (batch, 3, crop, crop) in [0, 1]."""

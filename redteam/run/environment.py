@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from redteam.imaging.codecs import codec_versions
+from redteam.run.errors import Missing, Refused
 
 SHOWN = ("torch", "torchvision", "kornia", "diffusers", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow", "pydantic", "safetensors", "redteam")
 
@@ -35,9 +36,17 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
-def check_device(device: str) -> None:
-    """Raise ValueError with the repair unless torch can use `device`; nothing falls back to another one in silence."""
+def check_device_name(device: str) -> None:
+    """Raise Refused unless torch knows a device of that name."""
     try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]}); leave it out to run on the CPU") from error
+        torch.device(device)
+    except RuntimeError as error:
+        raise Refused(f"--device {device}: torch knows no such device; give cpu, cuda, cuda:1 or mps") from error
+
+
+def check_device(device: str) -> None:
+    """Raise Missing with the repair unless torch can use `device`; nothing falls back to another one in silence."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise Missing(f"--device {device}: torch cannot use it here ({str(error).splitlines()[0]}); leave it out to run on the CPU") from error

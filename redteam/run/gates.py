@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redteam.record import Cell
+from redteam.run.errors import Exit
 from redteam.scenario.gates import strength_matches
 from redteam.scenario.model import Gate
 from redteam.scenario.plan import Plan
@@ -43,6 +44,8 @@ def _verdict(gate: Gate, cell: dict[str, Any], figure: dict[str, Any] | None) ->
     sign, limit = gate.require
     if cell["verdict"] == "invalid":
         return "invalid", "the cell is invalid: " + "; ".join(flag["id"] for flag in cell["flags"] if flag["severity"] == "invalid")
+    if cell["missing"]:
+        return "inconclusive", f"{cell['missing']} images of the cell are missing; resume the run"
     if figure is None:
         return "inconclusive", cell["absent"].get(gate.metric, "there is no such figure in this cell")
     if figure["n"] < gate.min_n:
@@ -58,7 +61,9 @@ def _verdict(gate: Gate, cell: dict[str, Any], figure: dict[str, Any] | None) ->
     return "fail", "it does not hold"
 
 
-def exit_code(gates: list[dict[str, Any]]) -> int:
+def exit_code(gates: list[dict[str, Any]]) -> Exit:
     """0 when all pass, 3 when one failed, 7 when none failed but one could not be judged."""
     verdicts = {gate["verdict"] for gate in gates}
-    return 3 if "fail" in verdicts else 7 if verdicts - {"pass"} else 0
+    if "fail" in verdicts:
+        return Exit.GATE_FAILED
+    return Exit.INCONCLUSIVE if verdicts - {"pass"} else Exit.COMPLETE

@@ -7,6 +7,7 @@ moment leaves either the whole unit or none of it; a file that fails its footer 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,15 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from redteam.seeding import canonical
-
-
-class Held(Exception):
-    """Another live coordinator holds the run."""
-
-
-class StorageError(Exception):
-    """The run directory cannot be written: no space, read-only, gone. Nothing that was finished is lost."""
+from redteam.run.errors import Held, StorageError
 
 
 @contextlib.contextmanager
@@ -35,8 +28,14 @@ def storing(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path.parent.name}/{path.name}: {error.strerror or error}") from error
 
 
+def check_room(error: Exception) -> None:
+    """Raise StorageError where an error of someone's code means a full disk, which is no fault of its images."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise StorageError(f"cannot write {error.filename or 'a file'}: {error.strerror}") from error
+
+
 class RunDir:
-    """Where a run keeps what it is and what it found."""
+    """Where a run keeps what it is and what it found. Imports nothing heavy: a run is on disk before torch is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,9 +51,15 @@ class RunDir:
         return self.path / "results.jsonl"
 
     def create(self) -> None:
-        """Make the directory and its folders; an existing empty one is fine."""
+        """Make the directory and its folders; raises OSError."""
         for folder in ("units", "artifacts"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what a killed process had begun to write; the caller holds the run."""
+        for folder in (self.path, self.path / "units", self.path / "artifacts"):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run, None where it is absent."""
@@ -68,7 +73,7 @@ class RunDir:
     def append(self, name: str, row: dict[str, Any]) -> None:
         """Add a line to a log that no result depends on."""
         with storing(self.path / name), open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(canonical(row) + "\n")
+            file.write(json.dumps(row, sort_keys=True) + "\n")
 
     def unit_path(self, key: str) -> Path:
         """Where the unit of that key lies when it is finished."""
@@ -77,7 +82,7 @@ class RunDir:
     def write_unit(self, key: str, rows: Sequence[str]) -> None:
         """Write a finished unit: its rows (JSON lines) and a footer; raises StorageError and leaves nothing where there is no room."""
         body = "".join(f"{row}\n" for row in rows).encode()
-        footer = canonical({"rows": len(rows), "blake2b": _hash(body)})
+        footer = json.dumps({"blake2b": _hash(body), "rows": len(rows)})
         write_whole(self.unit_path(key), body + footer.encode() + b"\n")
 
     def read_unit(self, key: str) -> list[str] | None:
@@ -86,20 +91,17 @@ class RunDir:
             data = self.unit_path(key).read_bytes()
         except FileNotFoundError:
             return None
-        head, _, footer = data.rstrip(b"\n").rpartition(b"\n")
-        body = head + b"\n" if head else b""
-        try:
-            claim = json.loads(footer)
-        except ValueError:
+        start = data.rfind(b"\n", 0, -1) + 1  # of the footer
+        body, footer = data[:start], data[start:]
+        if not footer.endswith(b"\n") or not _agrees(footer, body):
             return None
-        rows = body.decode().splitlines()
-        whole = data.endswith(b"\n") and isinstance(claim, dict) and claim.get("blake2b") == _hash(body) and claim.get("rows") == len(rows)
-        return rows if whole else None
+        return body.decode().split("\n")[:-1]
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the run for one coordinator; workers do not inherit the lock. Raises Held."""
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with storing(self.path / ".lock"):
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,10 +125,10 @@ def write_whole(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make a rename durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -137,3 +139,11 @@ def sync_folder(folder: Path) -> None:
 
 def _hash(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def _agrees(footer: bytes, body: bytes) -> bool:
+    try:
+        claim = json.loads(footer)
+    except ValueError:
+        return False
+    return claim == {"blake2b": _hash(body), "rows": body.count(b"\n")}

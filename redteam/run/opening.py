@@ -2,80 +2,114 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import shutil
-from dataclasses import asdict
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redteam
-from redteam.run.ledger import RunDir
+from redteam.run.errors import Changed, Missing, Refused
+from redteam.run.ledger import RunDir, write_whole
 
 if TYPE_CHECKING:
-    from redteam.scenario.plan import Options, Plan
+    from redteam.scenario.errors import Problem
+    from redteam.scenario.plan import Plan
 
-
-class Changed(Exception):
-    """What a run depends on is not what it was when the run began; `parts` names what differs."""
-
-    def __init__(self, parts: list[str]) -> None:
-        self.parts = parts
-        super().__init__(f"inputs changed since the run began: {', '.join(parts)}; start a new run, or restore them")
+RUN, LOCK, PLAN, LOG = "run.json", "scenario.lock.json", "plan.jsonl", "log.txt"
 
 
 def begin(path: Path, scenario: Path, options: dict[str, Any]) -> RunDir:
-    """Make the run directory and put the scenario into it; nothing heavy has been imported yet. Raises FileExistsError."""
+    """Make the run directory and put the scenario into it; nothing heavy has been imported yet. Raises Refused and StorageError."""
     run_dir = RunDir(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{path} exists and is not empty; `redteam resume {path}` goes on with a run, another -o starts a new one")
-    run_dir.create()
-    shutil.copyfile(scenario, run_dir.scenario)
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            repair = f"`redteam resume {path}` goes on with that run, another -o starts a new one" if (path / RUN).is_file() else "give another -o"
+            raise Refused(f"-o {path}: exists and is not empty; {repair}")
+        run_dir.create()
+        text = scenario.read_bytes()
+    except OSError as error:
+        raise Refused(f"-o {path}: cannot be made ({error.filename}: {error.strerror or error}); give another -o") from error
+    write_whole(run_dir.scenario, text)
     now = datetime.datetime.now(datetime.UTC)
     status = {"id": path.name, "status": "planned", "redteam": redteam.__version__, "started": now.isoformat(timespec="seconds"), "elapsed_s": 0.0}
-    run_dir.write_json("run.json", status | {"folder": str(scenario.parent.resolve()), "source": scenario.name, "options": options})
+    run_dir.write_json(RUN, status | {"folder": str(scenario.absolute().parent), "source": scenario.name, "options": options})
     return run_dir
 
 
-def reopen(run_dir: RunDir) -> Plan:
-    """The plan of a run from its own copy of the scenario. Raises ScenarioError and what planning raises."""
-    from redteam.scenario.load import load
-    from redteam.scenario.plan import Options, make_plan
+def discard(run_dir: RunDir) -> bool:
+    """Remove a run that never began, as when its scenario had mistakes; one that has a lock stays. Only what `begin` made is removed."""
+    if (run_dir.path / LOCK).exists():
+        return False
+    for name in (run_dir.scenario.name, RUN, PLAN, ".lock"):
+        (run_dir.path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else lies in it: leave it
+        for folder in (run_dir.path / "units", run_dir.path / "artifacts", run_dir.path):
+            folder.rmdir()
+    return True
 
-    run = run_dir.read_json("run.json")
-    if run is None:
-        raise FileNotFoundError(f"{run_dir.path} holds no run.json; it is not a run directory")
-    scenario, _ = load(run_dir.scenario, folder=Path(run["folder"]))
-    return make_plan(scenario, Options(**run["options"]))
+
+def reopen(run_dir: RunDir) -> tuple[Plan, list[Problem]]:
+    """The plan of a run from its own copy of the scenario, and warnings. Raises Refused and Missing; Changed where the run was locked before."""
+    locked = (run_dir.path / LOCK).is_file()
+    try:
+        run = run_dir.read_json(RUN)
+        if run is None:
+            raise Refused(f"{run_dir.path} holds no {RUN}; it is not a run directory")
+        return plan_of(run_dir.scenario, Path(run["folder"]), run["options"])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise Refused(f"{run_dir.path / RUN}: was not written by this version of redteam ({type(error).__name__}: {error}); start a new run") from error
+    except Refused as stop:
+        if locked:  # it could be planned when it began
+            raise Changed(f"inputs changed since the run began; {stop}") from stop
+        raise
+
+
+def plan_of(scenario: Path, folder: Path | None, options: dict[str, Any]) -> tuple[Plan, list[Problem]]:
+    """The plan of a scenario file, and warnings. Raises Refused for what the user wrote, Missing for what is not there."""
+    with _sentences():
+        from redteam.run.environment import check_device_name
+        from redteam.scenario.load import load
+        from redteam.scenario.plan import Options, make_plan
+
+        chosen = Options(**options)
+        check_device_name(chosen.device)
+        read, warnings = load(scenario, folder=folder)
+        return make_plan(read, chosen), warnings
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Failures that the user can mend as reasons to stop; all others are bugs and stay as they are."""
+    from redteam.data.corpus import CorpusError
+    from redteam.scenario.errors import ScenarioError
+    from redteam.scenario.lock import Unusable
+    from redteam.scenario.plan import PlanError
+
+    try:
+        yield
+    except (ScenarioError, CorpusError, PlanError, Unusable) as error:
+        raise Refused(str(error)) from error
+    except FileNotFoundError as error:
+        raise Missing(str(error)) from error
 
 
 def lock(run_dir: RunDir, plan: Plan) -> None:
     """Write the lock and the plan of a new run, or compare with those of an old one. Raises Changed."""
-    from redteam.scenario.plan import changed
+    from redteam.scenario.lock import changed
     from redteam.seeding import canonical
 
-    before = run_dir.read_json("scenario.lock.json")
+    before = run_dir.read_json(LOCK)
     if before is not None:
         if parts := changed(before, plan.lock):
-            raise Changed(parts)
+            raise Changed(f"inputs changed since the run began: {', '.join(parts)}; start a new run, or put back what was there")
         return
-    rows = [canonical({"key": unit.key, "target": unit.target, "defense": unit.defense, "cell": unit.cell, "images": plan.images_of(unit)}) for unit in plan.units]
-    from redteam.run.ledger import write_whole
-
-    write_whole(run_dir.path / "plan.jsonl", "".join(f"{row}\n" for row in rows).encode())
-    run_dir.write_json("scenario.lock.json", plan.lock)
+    rows = (canonical({"key": u.key, "target": u.target, "defense": u.defense, "cell": u.cell, "images": plan.images_of(u)}) for u in plan.units)
+    write_whole(run_dir.path / PLAN, "".join(f"{row}\n" for row in rows).encode())
+    run_dir.write_json(LOCK, plan.lock)
 
 
-def options_of(options: Options) -> dict[str, Any]:
-    """Options as run.json keeps them."""
-    return asdict(options)
-
-
-def discard(run_dir: RunDir) -> None:
-    """Remove a run that never began: its scenario had mistakes. Only what `begin` made is removed."""
-    for name in ("scenario.yaml", "run.json", "log.txt", ".lock"):
-        (run_dir.path / name).unlink(missing_ok=True)
-    for folder in (run_dir.path / "units", run_dir.path / "artifacts", run_dir.path):
-        try:
-            folder.rmdir()
-        except OSError:
-            return  # something else lies in it: leave it
+def is_run(path: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return (path / RUN).is_file()

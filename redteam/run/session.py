@@ -1,19 +1,37 @@
-"""A run from its first byte to its summary: what `redteam run` and `redteam resume` do between the command line and the report."""
+"""A run from its plan to its summary: what `redteam run` and `redteam resume` do once the run directory is there and held."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from redteam.run import gates, opening
-from redteam.run.coordinator import Coordinator, Progress, interruptible
+from redteam.run.child import Worker
+from redteam.run.coordinator import Coordinator, Progress, Start
 from redteam.run.environment import check_device, describe
+from redteam.run.errors import Exit, StorageError
 from redteam.run.finalising import Closing, finalise
 from redteam.run.ledger import RunDir
-from redteam.scenario.plan import Plan, lock_digest
+from redteam.scenario.lock import lock_digest
+from redteam.scenario.plan import Plan
+
+if TYPE_CHECKING:
+    from redteam.scenario.errors import Problem
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what while a run goes on.
+
+    planned:  the plan and the scenario's warnings, before anything is computed
+    progress: each time the run comes to another unit
+    """
+
+    planned: Callable[[Plan, list[Problem]], None] = lambda plan, warnings: None
+    progress: Callable[[Progress], None] = lambda progress: None
 
 
 @dataclass(frozen=True)
@@ -25,28 +43,36 @@ class Ended:
     """
 
     closing: Closing
-    code: int
+    code: Exit
 
 
-def go(run_dir: RunDir, report: Callable[[Progress], None], on_plan: Callable[[Plan], None] = lambda plan: None) -> Ended:
-    """Plan, lock, compute what is missing and finalise; the scenario is on disk already. Raises Held, Changed and what planning raises."""
-    with run_dir.hold(), interruptible():
-        plan = opening.reopen(run_dir)
-        check_device(plan.options.device)
-        opening.lock(run_dir, plan)
-        run_dir.write_json("env.json", describe(plan.options.device))
-        on_plan(plan)
-        with _Clock(run_dir, lock_digest(plan.lock)) as clock:
-            Coordinator(plan, run_dir, report).run()
-            closing = finalise(plan, run_dir)
-            clock.status = closing.summary["status"]
+def go(run_dir: RunDir, watch: Watch = Watch(), start: Start = Worker) -> Ended:
+    """Plan, lock, compute what is missing and finalise; the caller holds the run. Raises Stop."""
+    plan, warnings = opening.reopen(run_dir)
+    check_device(plan.options.device)
+    opening.lock(run_dir, plan)
+    watch.planned(plan, warnings)
+    run_dir.sweep()
+    run_dir.write_json("env.json", describe(plan.options.device))
+    with _Clock(run_dir, lock_digest(plan.lock)) as clock:
+        Coordinator(plan, run_dir, watch.progress, start).run()
+        closing = finalise(plan, run_dir)
+        clock.status = closing.summary["status"]
     return Ended(closing, exit_code(closing))
 
 
-def exit_code(closing: Closing) -> int:
+def close(run_dir: RunDir) -> Ended:
+    """Summary and gates of a run as far as it has come; the caller holds it. Raises Stop."""
+    plan, _ = opening.reopen(run_dir)
+    opening.lock(run_dir, plan)
+    closing = finalise(plan, run_dir)
+    return Ended(closing, exit_code(closing))
+
+
+def exit_code(closing: Closing) -> Exit:
     """4 when rows are missing or too many were lost, else what the gates say."""
     if closing.missing or closing.over_budget:
-        return 4
+        return Exit.INCOMPLETE
     return gates.exit_code(closing.gates["gates"])
 
 
@@ -62,17 +88,13 @@ class _Clock:
         self._write("running")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        self._write(self.status)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(StorageError) if kind else contextlib.nullcontext():  # what went wrong first is what is said
+            self._write(self.status)
 
     def _write(self, status: str) -> None:
-        run = self._dir.read_json("run.json") or {}
-        before = run.get("elapsed_s", 0.0)
-        now = time.monotonic() - self._started
-        self._dir.write_json("run.json", run | {"status": status, "lock": self._lock, "elapsed_s": round(before + now, 3)})
-        self._started = time.monotonic()
-
-
-def default_folder(name: str, stamp: str) -> Path:
-    """Where a run goes when it is not told."""
-    return Path("runs") / f"{name}-{stamp}"
+        run = self._dir.read_json(opening.RUN) or {}
+        now = time.monotonic()
+        elapsed = run.get("elapsed_s", 0.0) + now - self._started
+        self._dir.write_json(opening.RUN, run | {"status": status, "lock": self._lock, "elapsed_s": round(elapsed, 3)})
+        self._started = now

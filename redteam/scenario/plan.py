@@ -1,4 +1,4 @@
-"""A scenario becomes cells, units and a lock: all that will be computed, decided before anything is.
+"""A scenario becomes cells and units: all that will be computed, decided before anything is.
 
 A unit is one cell on one shard of images. Its key hashes everything that its bytes depend on, so a finished unit is found again by name and a
 changed input can never be mistaken for it.
@@ -7,27 +7,32 @@ changed input can never be mistaken for it.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cached_property
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import redteam
 from redteam.data.corpus import Sample
-from redteam.objective import GOALS
-from redteam.record import SCHEMA, Cell
-from redteam.scenario.matrix import PlannedCell, cells
+from redteam.objective import goal_named
+from redteam.record import Cell
+from redteam.scenario.lock import lock_of
+from redteam.scenario.matrix import PlannedCell, cells, target_kind
 from redteam.scenario.model import DataEntry, Scenario
 from redteam.seeding import digest
 
 SHARD = 64  # images a unit: small enough to lose little, large enough that files are few
 MICRO_BATCH = 16
 PIXELS = 512 * 512  # of one image; larger ones make batches and shards smaller by as much
+NOT_CONTENT = ("missing", "unreadable")  # what a corpus says of a file that it cannot hash
+
+Listed = dict[str, dict[str, tuple[Sample, ...]]]  # role -> corpus -> its samples
+
+
+class PlanError(Exception):
+    """A valid scenario that cannot be run as it is; a sentence with a repair."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Shard:
     index: int
     batches: tuple[tuple[Sample, ...], ...]
 
+    @cached_property
+    def digest(self) -> str:
+        """What its records depend on."""
+        return digest([[[s.id, s.label, s.group, s.content] for s in batch] for batch in self.batches])
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -70,8 +80,13 @@ class Unit:
         """The micro-batches whose images get a record."""
         return self.shard.batches if self.shard else ()
 
+    @property
+    def samples(self) -> list[Sample]:
+        """The images that get a record, in the order of the records."""
+        return [sample for batch in self.batches for sample in batch]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Everything that a run will compute.
 
@@ -91,161 +106,137 @@ class Plan:
         """Shard by shard, so that images are read once; control arms first, since the others are judged against them."""
         return sorted(self.units, key=lambda unit: (unit.shard is not None, unit.shard.index if unit.shard else 0, unit.shard.data if unit.shard else ""))
 
+    def unit(self, key: str) -> Unit | None:
+        """The unit of that key."""
+        return self._by_key.get(key)
+
+    def units_of(self, cell: int) -> Sequence[Unit]:
+        """The units of a cell, in the order of its records."""
+        return self._by_cell.get(cell, ())
+
     def images_of(self, unit: Unit) -> int:
         """How many records a unit holds."""
         return sum(len(batch) for batch in unit.batches)
 
     def identity_of(self, unit: Unit) -> Unit:
         """The control unit that holds the clean answers for the images of `unit`."""
-        return self._identities()[unit.shard.data, unit.shard.index, unit.target, unit.defense]
+        return self._identities[unit.shard.data, unit.shard.index, unit.target, unit.defense]
 
-    def prepare_of(self, unit: Unit) -> Unit:
-        """The preparation of the unit's target behind its defense."""
-        return next(other for other in self.units if other.shard is None and (other.target, other.defense) == (unit.target, unit.defense))
+    def preparation(self, target: str, defense: str) -> Unit:
+        """The preparation of a target behind a defense."""
+        return self.preparations[target, defense]
 
-    @cache
+    def shards(self, data: str) -> Iterator[Shard]:
+        """All images of an evaluation corpus, in the order of the records."""
+        cell = next(number for number, item in enumerate(self.cells) if item.cell.data == data and item.cell.attack == "identity")
+        return (unit.shard for unit in self.units_of(cell))
+
+    @cached_property
+    def preparations(self) -> dict[tuple[str, str], Unit]:
+        """Target and defense -> their preparation."""
+        return {(unit.target, unit.defense): unit for unit in self.units if unit.shard is None}
+
+    @cached_property
+    def _by_key(self) -> dict[str, Unit]:
+        return {unit.key: unit for unit in self.units}
+
+    @cached_property
+    def _by_cell(self) -> dict[int, list[Unit]]:
+        return {cell: list(units) for cell, units in groupby((unit for unit in self.units if unit.shard), key=lambda unit: unit.cell)}
+
+    @cached_property
     def _identities(self) -> dict[tuple[str, int, str, str], Unit]:
-        found = {}
-        for unit in self.units:
-            if unit.cell is not None and self.cells[unit.cell].cell.attack == "identity":
-                found[unit.shard.data, unit.shard.index, unit.target, unit.defense] = unit
-        return found
-
-    def __hash__(self) -> int:
-        return id(self)
+        arms = (unit for unit in self.units if unit.shard and self.cells[unit.cell].cell.attack == "identity")
+        return {(unit.shard.data, unit.shard.index, unit.target, unit.defense): unit for unit in arms}
 
 
 def make_plan(scenario: Scenario, options: Options) -> Plan:
-    """List the samples, lay out cells and units, and lock what they depend on. Raises CorpusError, FileNotFoundError or ValueError."""
-    samples = {entry.id: tuple(_limited(entry, options)) for entry in scenario.data["eval"]}
-    calib = {entry.id: tuple(entry.corpus.samples()) for entry in scenario.data.get("calib", ())}
-    planned = tuple(cell for cell in cells(scenario) if _selected(cell.cell, options.only))
-    lock = _lock(scenario, options, planned, samples, calib)
-    shards = {name: _shards(name, rows, options.micro_batch) for name, rows in samples.items()}
-    units = tuple(_units(planned, shards, lock))
-    return Plan(scenario, options, planned, units, samples, lock)
+    """List the samples, lay out cells and units, and lock what they depend on. Raises PlanError, CorpusError, Unusable or FileNotFoundError."""
+    listed = {role: {entry.id: tuple(_listed(entry, options)) for entry in entries} for role, entries in scenario.data.items()}
+    _check(listed)
+    planned = tuple(_selected(cells(scenario), options.only))
+    lock = lock_of(scenario, planned, listed, device=options.device, micro_batch=options.micro_batch)
+    units = tuple(_units(scenario, planned, listed["eval"], lock))
+    return Plan(scenario, options, planned, units, listed["eval"], lock)
 
 
-def lock_digest(lock: dict[str, Any]) -> str:
-    """The one number that two runs share when they compute the same."""
-    return digest(lock)
+def _listed(entry: DataEntry, options: Options) -> Iterator[Sample]:
+    """The samples of a corpus, fewer where the command line asks for fewer evaluation images; a corpus keeps its classes in balance."""
+    corpus = entry.corpus
+    if entry.role == "eval" and options.limit is not None:
+        corpus = replace(corpus, limit=min(options.limit, corpus.limit or options.limit))
+    return corpus.samples()
 
 
-def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Which parts of a lock differ, as a person would name them."""
-    found = []
-    for part in sorted(before.keys() | now.keys()):
-        old, new = before.get(part), now.get(part)
-        if old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += [f"{part}.{name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-        else:
-            found.append(part)
-    return found
+def _check(listed: Listed) -> None:
+    for name, samples in listed["eval"].items():
+        if not samples:
+            raise PlanError(f"data.eval: {name} holds no image; give it some, or take it out")
+    evaluated = {s.content: f"{name} {s.id}" for name, samples in listed["eval"].items() for s in samples if s.content not in NOT_CONTENT}
+    for role in ("calib", "train"):
+        for name, samples in listed.get(role, {}).items():
+            shared = [s for s in samples if s.content in evaluated]
+            if shared:
+                raise PlanError(f"data.{role}: {len(shared)} images of {name} are in eval too (first: {shared[0].id} = {evaluated[shared[0].content]}); split the data")
 
 
-@cache
-def code_digest() -> str:
-    """Hash of all of the project's own Python files: results of other code are not resumed."""
-    total = hashlib.blake2b(digest_size=16)
-    for root in sorted({Path(folder) for folder in _package_folders()}):
-        for path in sorted(root.glob("*.py")):
-            total.update(path.name.encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()
+def _selected(planned: Iterable[PlannedCell], only: str | None) -> Iterator[PlannedCell]:
+    kept = [item for item in planned if only is None or item.cell.control or _matches(item.cell, only)]
+    if only is not None and all(item.cell.control for item in kept):
+        raise PlanError(f"--only {only}: matches no attack; it is a glob over data/target/defense/attack, or over the attack alone")
+    return iter(kept)
 
 
-def _package_folders() -> Iterable[Path]:
-    own = Path(redteam.__file__).parent
-    yield own
-    yield from (path for path in own.iterdir() if (path / "__init__.py").is_file() and path.name != "reports")
-    for root in map(Path, redteam.__path__):
-        yield from (root / name for name in ("attacks", "defenses", "watermark") if (root / name / "__init__.py").is_file())
+def _matches(cell: Cell, only: str) -> bool:
+    return fnmatch.fnmatchcase(f"{cell.data}/{cell.target}/{cell.defense}/{cell.attack}", only) or fnmatch.fnmatchcase(cell.attack, only)
 
 
-def _limited(entry: DataEntry, options: Options) -> Iterable[Sample]:
-    for position, sample in enumerate(entry.corpus.samples()):
-        if options.limit is not None and position >= options.limit:
-            return
-        yield sample
-
-
-def _selected(cell: Cell, only: str | None) -> bool:
-    whole = f"{cell.data}/{cell.target}/{cell.defense}/{cell.attack}"
-    return only is None or cell.control or fnmatch.fnmatchcase(whole, only) or fnmatch.fnmatchcase(cell.attack, only)
+def _units(scenario: Scenario, planned: Sequence[PlannedCell], samples: Mapping[str, Sequence[Sample]], lock: dict[str, Any]) -> Iterator[Unit]:
+    everything = digest({name: lock[name] for name in ("record", "code", "plugins", "seed", "file", "environment", "micro_batch", "calib", "train")})
+    for target, defense in dict.fromkeys((p.cell.target, p.cell.defense) for p in planned):
+        yield Unit(digest(["prepare", everything, lock["targets"][target], lock["defenses"][defense], lock["data"]]), target, defense)
+    kinds = {entry.id: target_kind(entry) for entry in scenario.targets}
+    whole = {name: _shards(name, rows, lock["micro_batch"]) for name, rows in samples.items()}
+    concerned: dict[tuple[str, str, str], list[Shard]] = {}  # cells with one goal share their shards
+    for number, item in enumerate(planned):
+        cell = item.cell
+        place = (kinds[cell.target], cell.data, cell.goal)
+        if place not in concerned:
+            concerned[place] = [_concerned(shard, kinds[cell.target], cell.goal) for shard in whole[cell.data]]
+        parts = digest([everything, cell.key, lock["targets"][cell.target], lock["defenses"][cell.defense]])
+        yield from (Unit(digest([parts, shard.digest]), cell.target, cell.defense, number, shard) for shard in concerned[place] if shard.batches)
 
 
 def _shards(data: str, samples: Sequence[Sample], micro_batch: int) -> list[Shard]:
     """Images of one size together, in the corpus's order; the rest of a size makes a smaller batch, never a mixed one."""
+    by_size: dict[tuple[int, int], list[Sample]] = {}
+    for sample in samples:
+        by_size.setdefault((sample.height, sample.width), []).append(sample)
+    unreadable = by_size.pop((0, 0), [])
     found: list[Shard] = []
-    sizes = sorted({(s.height, s.width) for s in samples}, key=lambda size: next(i for i, s in enumerate(samples) if (s.height, s.width) == size))
-    for size in sizes:
-        rows = [sample for sample in samples if (sample.height, sample.width) == size]
-        shrink = max(1, -(-size[0] * size[1] // PIXELS))
-        batch, whole = max(1, micro_batch // shrink), max(1, SHARD // shrink)
-        for start in range(0, len(rows), whole):
-            part = rows[start : start + whole]
-            found.append(Shard(data, len(found), tuple(tuple(part[i : i + batch]) for i in range(0, len(part), batch))))
+    for (height, width), rows in [*by_size.items(), ((0, 0), unreadable)]:
+        shrink = max(1, -(-height * width // PIXELS))
+        batch, shard = max(1, micro_batch // shrink), max(1, SHARD // shrink)
+        for part in _cut(rows, shard):
+            found.append(Shard(data, len(found), tuple(_cut(part, batch))))
     return found
 
 
-def _units(planned: Sequence[PlannedCell], shards: dict[str, list[Shard]], lock: dict[str, Any]) -> Iterable[Unit]:
-    everything = digest({name: lock[name] for name in ("record", "code", "seed", "file", "environment", "micro_batch")})
-    pairs = dict.fromkeys((p.cell.target, p.cell.defense) for p in planned)
-    for target, defense in pairs:
-        yield Unit(digest(["prepare", everything, lock["targets"][target], lock["defenses"][defense], lock["calib"], lock["data"]]), target, defense)
-    for number, item in enumerate(planned):
-        cell = item.cell
-        parts = [everything, cell.key, cell.params, lock["targets"][cell.target], lock["defenses"][cell.defense], lock["calib"]]
-        for whole in shards[cell.data]:
-            shard = _concerned(whole, cell.goal)
-            rows = [[[s.id, s.label, s.group, s.content] for s in batch] for batch in shard.batches]
-            yield Unit(digest([*parts, rows]), cell.target, cell.defense, number, shard)
+def _cut(rows: Sequence[Sample], size: int) -> Iterator[tuple[Sample, ...]]:
+    return (tuple(rows[start : start + size]) for start in range(0, len(rows), size))
 
 
-def _concerned(shard: Shard, goal_name: str) -> Shard:
+def _concerned(shard: Shard, kind: str, goal_name: str) -> Shard:
     """The images of a shard that the goal is about; the others get no row in that cell."""
-    goal = next(goal for goals in GOALS.values() for goal in goals if goal.name == goal_name)
-    batches = (tuple(s for s, wanted in zip(batch, goal.concerns(torch.tensor([s.label for s in batch])), strict=True) if wanted) for batch in shard.batches)
+    goal = goal_named(kind, goal_name)
+    labels = {label: bool(goal.concerns(torch.tensor([label]))) for label in (0, 1)}
+    batches = (tuple(s for s in batch if labels[s.label]) for batch in shard.batches)
     return replace(shard, batches=tuple(batch for batch in batches if batch))
-
-
-def _lock(scenario: Scenario, options: Options, planned: Sequence[PlannedCell], samples: dict[str, Any], calib: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "schema": "redteam.lock/1",
-        "record": SCHEMA,
-        "redteam": redteam.__version__,
-        "code": code_digest(),
-        "scenario": scenario.name,
-        "seed": scenario.seed,
-        "file": {"format": scenario.file.format, "quality": scenario.file.quality},
-        "micro_batch": options.micro_batch,
-        "environment": {"device": torch.device(options.device).type, "torch": ".".join(torch.__version__.split(".")[:2])},
-        "data": {entry.id: {"kind": entry.kind, "samples": [_row(s) for s in samples[entry.id]]} for entry in scenario.data["eval"]},
-        "calib": {name: digest([_row(s) for s in rows]) for name, rows in calib.items()},
-        "targets": {entry.id: {"kind": entry.kind, "params": _portable(entry.spec.params()), "fingerprint": entry.spec.fingerprint()} for entry in scenario.targets},
-        "defenses": {entry.id: {"kind": entry.kind, "params": entry.defense.params()} for entry in scenario.defenses},
-        "cells": {item.cell.key: item.cell.label for item in planned},
-    }
-
-
-def _row(sample: Sample) -> list[Any]:
-    return [sample.id, sample.label, sample.group, sample.height, sample.width, sample.content]
-
-
-def _portable(params: dict[str, Any]) -> dict[str, Any]:
-    """A target's settings without the places of files, whose contents the fingerprint holds."""
-    kept = {name: value for name, value in params.items() if name != "folder"}
-    return kept | ({"weights": True} if kept.get("weights") else {})
 
 
 def count_gradients(plan: Plan) -> int:
     """Image-gradients that the plan's attacks ask for at most: the figure to look at before a long run."""
-    total = 0
-    for cell, units in groupby((unit for unit in plan.units if unit.cell is not None), key=lambda unit: unit.cell):
-        images = sum(plan.images_of(unit) for unit in units)
-        total += images * _gradients(plan.cells[cell].attack)
-    return total
+    return sum(plan.images_of(unit) * _gradients(plan.cells[unit.cell].attack) for unit in plan.units if unit.cell is not None)
 
 
 def _gradients(attack: Any) -> int:

@@ -6,6 +6,8 @@ import hashlib
 import importlib
 import importlib.util
 import pickle
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +45,13 @@ class Weights:
 def load_factory(address: str, folder: Path | None) -> Callable[..., Any]:
     """`package.module:name` or `file.py:name` (relative to `folder`) -> the callable of that name. Runs the user's module."""
     where, _, name = address.rpartition(":")
-    module = _module_from_file(where, folder) if where.endswith(".py") else importlib.import_module(where)
-    found: Any = module
+    found: Any = _module_from_file(where, folder) if where.endswith(".py") else importlib.import_module(where)
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"factory: {where} has no {name!r}")
         found = getattr(found, part)
+    if not callable(found):
+        raise ValueError(f"factory: {address} must be a function or a class that builds the detector, got {type(found).__name__}")
     return found
 
 
@@ -56,9 +59,15 @@ def _module_from_file(where: str, folder: Path | None) -> Any:
     path = (folder or Path()) / where
     if not path.is_file():
         raise FileNotFoundError(f"factory: {path} does not exist; the path is relative to the scenario")
-    spec = importlib.util.spec_from_file_location(f"redteam_user_{path.stem}", path)
+    name = f"redteam_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -99,8 +108,13 @@ def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise ValueError(f"weights: {path.name} is not a whole safetensors file ({error})") from error
     try:
-        found = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch asks to file an issue about pickles that it then refuses
+            found = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError) as error:
+        why = next(iter(str(error).splitlines()), "it ends too early")
+        raise ValueError(f"weights: {path.name} is not a whole file that torch.save wrote ({why})") from error
+    except pickle.UnpicklingError as error:
         raise ValueError(
             f"weights: {path.name} holds more than tensors, and loading it could run code; where you trust it, convert it once: "
             "safetensors.torch.save_file(torch.load(path, weights_only=False)['state_dict'], 'weights.safetensors')"

@@ -41,8 +41,8 @@ class ResizeStep:
         """Pixels (n, 3, h, w) -> (n, 3, h', w')."""
         height, width = pixels.shape[2:]
         if self.fit == "shortest":
-            scale = self.size / min(height, width)
-            goal = max(self.size, round(height * scale)), max(self.size, round(width * scale))
+            shortest = min(height, width)
+            goal = self.size * height // shortest, self.size * width // shortest  # the longer side rounds down, as in torchvision
         else:
             goal = (self.size, self.size) if isinstance(self.size, int) else self.size
         return resampling.resize(pixels, *goal, kernel=self.kernel, antialias=self.antialias) if goal != (height, width) else pixels

@@ -6,6 +6,7 @@ arXiv:2003.01690; Pintor et al., "Indicators of Attack Failure", NeurIPS 2022, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from redteam.target import Access
 
 Severity = Literal["invalid", "upper_bound", "note"]
 SPREAD = 1e-3  # of a score between two identical calls, relative to 1 + |score|: float32 kernels differ by far less
+LAST_BITS = 1e-5  # of a score, relative likewise: a score this close to the threshold may change sides with the shape of the batch
 FEW = 0.10  # share of images without a gradient up to which a success rate is still a lower bound worth printing
 ENOUGH = 10  # clean images from which a statement about all scores means something
 
@@ -60,7 +62,7 @@ class View:
 
 def broken_gradient(view: View) -> Flag | None:
     """R1: the gradient path is broken."""
-    asked = [r for r in view.rows if r.cost.get("backwards")]
+    asked = [r for r in view.rows if r.cost.get("backwards") and scoreable(r)]  # what has no score is counted as unscoreable already
     hit = [r for r in asked if r.cost.get("broken_gradients")]
     if hit:
         return Flag("R1", "invalid", f"The gradient was absent or not finite on {len(hit)} of {len(asked)} images, so a gradient attack measured nothing there. Let gradients through the target, or declare access: scores.")
@@ -83,18 +85,26 @@ def not_repeatable(view: View) -> Flag | None:
     """R3: identical calls give different answers."""
     rows = [r for r in view.identity if scoreable(r) and r.outcome.get("repeat_score") is not None]
     moved = [abs(r.outcome["score"] - r.outcome["repeat_score"]) / (1 + abs(r.outcome["score"])) for r in rows]
-    flips = sum((r.outcome["repeat_score"] > r.outcome["threshold"]) != bool(r.outcome["decision"]) for r in rows)
+    flipped = [(r.outcome["repeat_score"] > r.outcome["threshold"]) != bool(r.outcome["decision"]) for r in rows]
+    flips = sum(flip and by > LAST_BITS for flip, by in zip(flipped, moved, strict=True))
     named = next((note for note in view.facts.get("notes", ()) if note.startswith("model_in_train_mode")), "")
     if flips or (moved and max(moved) > SPREAD):
-        why = f" {named.removeprefix('model_in_train_mode: ').capitalize()}." if named else " It is random, or an image's score depends on its batch."
+        why = f" {_sentence(named)}" if named else " It is random, or an image's score depends on its batch."
         return Flag("R3", "invalid" if flips else "upper_bound", f"Asked twice about the same file in another batch, the target changed {flips} of {len(rows)} decisions (largest relative change of a score {max(moved):.2g}).{why}")
-    return Flag("R3", "note", f"{named.removeprefix('model_in_train_mode: ').capitalize()}.") if named else None
+    return Flag("R3", "note", _sentence(named)) if named else None
+
+
+def _sentence(note: str) -> str:
+    text = note.partition(": ")[2]
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def probabilities_as_logits(view: View) -> Flag | None:
-    """R4: declared a logit, yet every score lies in [0, 1]."""
+    """R4: declared a logit, yet every score lies in [0, 1], or two of them add to 1."""
     scores = [r.outcome["score"] for r in view.identity if scoreable(r)]
     inside = all(0 <= s <= 1 for s in scores) or all(-1 <= s <= 0 for s in scores)  # negative where high means real
+    if any(note.startswith("rows_sum_to_one") for note in view.facts.get("notes", ())):
+        return Flag("R4", "invalid", "The output is declared two logits, but on clean images they are never negative and add to 1: these look like probabilities. Declare output: {type: probs2}, so that the threshold and the gradient are right.")
     if view.facts.get("declared_logit") and len(scores) >= ENOUGH and inside and len(set(scores)) > 1:
         return Flag("R4", "invalid", f"The output is declared a logit, but all {len(scores)} clean scores lie in [0, 1]: this looks like a probability. Declare output: {{type: prob}}, so that the threshold and the gradient are right.")
     return None
@@ -149,8 +159,8 @@ def hard_labels(view: View) -> Flag | None:
 def too_few_negatives(view: View) -> Flag | None:
     """R20: the calibration set cannot carry the false-positive rate that is claimed."""
     if view.facts.get("how") == "at_fpr" and view.facts["at_fpr"] < smallest_fpr(view.facts["negatives"]):
-        needed = round(3 / view.facts["at_fpr"])
-        return Flag("R20", "note", f"A false-positive rate of {view.facts['at_fpr']:.2%} is not resolvable from {view.facts['negatives']} calibration images of label 0; it takes {needed}.")
+        needed = math.ceil(3 / view.facts["at_fpr"])
+        return Flag("R20", "note", f"A false-positive rate of {100 * view.facts['at_fpr']:.3g} % is not resolvable from {view.facts['negatives']} calibration images of label 0; it takes {needed}.")
     return None
 
 

@@ -28,13 +28,13 @@ def no_model(reference: str):
 def test_each_scene_appears_as_it_is_and_forged_and_shares_a_group():
     samples = list(CameraCorpus(limit=6, size=48, forge={"splice": Splice()}).samples())
     assert [s.label for s in samples] == [0, 1, 0, 1, 0, 1]
-    assert [s.group for s in samples] == ["scene-00000"] * 2 + ["scene-00001"] * 2 + ["scene-00002"] * 2
+    assert [s.group for s in samples] == ["scene-1-00000"] * 2 + ["scene-1-00001"] * 2 + ["scene-1-00002"] * 2
     assert len({s.id for s in samples}) == len({s.content for s in samples}) == 6
 
 
 def test_a_corpus_without_forgeries_holds_real_images_only():
     samples = list(CameraCorpus(limit=3, size=48).samples())
-    assert [(s.label, s.group) for s in samples] == [(0, "scene-00000"), (0, "scene-00001"), (0, "scene-00002")]
+    assert [(s.label, s.group) for s in samples] == [(0, "scene-1-00000"), (0, "scene-1-00001"), (0, "scene-1-00002")]
 
 
 def test_the_limit_takes_a_beginning_of_the_same_sequence():
@@ -55,6 +55,11 @@ def test_seed_size_and_forgery_change_what_fixes_the_pixels():
     contents = [next(iter(CameraCorpus(limit=1, **settings).samples())).content for settings in ({}, {"seed": 2}, {"size": 64})]
     forged = [list(CameraCorpus(limit=2, forge=forge).samples())[1].content for forge in ({"splice": Splice()}, {"copy_move": CopyMove()})]
     assert len({*contents, *forged}) == 5
+
+
+def test_scenes_of_another_seed_are_other_sources():
+    groups = [{s.group for s in CameraCorpus(limit=8, seed=seed).samples()} for seed in (1, 2)]
+    assert not groups[0] & groups[1]
 
 
 def test_a_weight_is_not_content_but_decides_how_often_a_forgery_is_chosen():

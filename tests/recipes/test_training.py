@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from redteam.data import photos
 from redteam.data.camera import render
+from redteam.data.corpus import CorpusError
 from redteam.recipes.npr_tiny import NPRRecipe, prepared
 from redteam.recipes.pool import camera_pool, centre_crops, folder_pool
 from redteam.recipes.recipe import Recipe, schedule, silent
@@ -97,7 +98,7 @@ def test_a_folder_of_photographs_gives_crops_of_each_in_turn(tmp_path: Path, pho
 
 
 def test_a_folder_without_large_enough_photographs_is_refused(tmp_path: Path, photographs: Path):
-    with pytest.raises(ValueError, match="data: .*photographs must hold photographs of at least 96 x 96, found none"):
+    with pytest.raises(CorpusError, match="data: .*photographs must hold photographs of at least 96 x 96, found none"):
         folder_pool(tmp_path, photographs, seed=0, count=4, size=96, progress=silent)
 
 

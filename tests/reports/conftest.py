@@ -57,7 +57,7 @@ def cell(place: tuple[str, str, str], attack: str, **fields: Any) -> Json:
 
 def block(place: tuple[str, str, str], ease: float, n: int = 192) -> list[Json]:
     identity = cell(place, "identity", control=True, metrics=metrics(0.0, 0.0, n), n=n)
-    for name in ("psnr_db", "ssim"):
+    for name in ("psnr_db", "ssim", "attack_success_rate", "frame_rate", "queries"):
         identity["metrics"].pop(name)
     identity["metrics"]["linf_levels"] = {"value": 0.0, "low": 0.0, "high": 0.0, "n": n}
     identity["absent"] = {"psnr_db": "no image changed", "ssim": "no image changed"}
@@ -79,7 +79,7 @@ def worst(place: tuple[str, str, str], cells: list[Json]) -> list[Json]:
     base = {"data": data, "target": target, "defense": defense, "goal": "evade+frame", "absent": {}}
     named = ("robust_accuracy", "attack_success_rate", "frame_rate")
     pgd, jpeg = [[c for c in cells if c["attack"] == name] for name in ("pgd", "jpeg")]
-    rows = [{**base, "norm": "linf", "eps": c["eps"], "attacks": [f"pgd eps={c['eps']:.4g}"], "metrics": {m: c["metrics"][m] for m in named if m in c["metrics"]}} for c in pgd]
+    rows = [{**base, "norm": "linf", "eps": c["eps"], "attacks": [f"pgd eps={k / 255:.4g}" for k in PGD if k / 255 <= c["eps"]], "metrics": {m: c["metrics"][m] for m in named if m in c["metrics"]}} for c in pgd]
     last = {m: jpeg[-1]["metrics"][m] for m in named if m in jpeg[-1]["metrics"]} if jpeg else {}
     return [*rows, {**base, "norm": "unbounded", "eps": None, "attacks": [f"jpeg quality={q}" for q in JPEG], "metrics": last}]
 

@@ -27,9 +27,14 @@ def test_an_attack_with_one_strength_has_no_curve(parts: tuple[dict, dict]) -> N
 
 
 def test_the_control_arms_are_drawn_with_the_attack(parts: tuple[dict, dict]) -> None:
-    panel = curve(parts[0]).panels[0]
-    assert [line.role for line in panel.lines] == ["identity", "noise", "attack"]
-    assert [line.role for line in curve(parts[0], "jpeg").panels[0].lines] == ["identity", "attack"]
+    assert [line.role for line in curve(parts[0]).panels[0].lines] == ["noise", "attack"]
+    assert [line.role for line in curve(parts[0], "jpeg").panels[0].lines] == ["attack"]
+
+
+def test_the_level_of_unchanged_images_is_drawn_where_they_have_one(parts: tuple[dict, dict]) -> None:
+    parts[0]["cells"][0]["metrics"]["attack_success_rate"] = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 92}
+    level = curve(parts[0], "jpeg").panels[0].lines[0]
+    assert (level.role, {point.y for point in level.points}) == ("identity", {figures.BOTTOM - (figures.BOTTOM - figures.TOP) / 4})
 
 
 def test_points_lie_where_their_shares_are(parts: tuple[dict, dict]) -> None:
@@ -81,7 +86,7 @@ def test_names_of_lines_do_not_lie_on_each_other_or_outside(parts: tuple[dict, d
 def test_a_curve_says_in_words_what_it_draws(parts: tuple[dict, dict]) -> None:
     said = curve(parts[0]).panels[0].description.replace("\u00a0", " ")
     assert said.startswith("Fakes that pass against eps. pgd: 1/255: 47 % [36, 57] %; 2/255:")
-    assert said.endswith("unchanged: 0 % [0, 5] %.")
+    assert said.endswith("4/255: 1 % [0, 6] %.")
 
 
 def test_every_drawing_is_well_formed_and_has_a_title(make_run: Callable[..., Path]) -> None:

@@ -23,8 +23,8 @@ from redteam.reports.terminal import WIDTH, closing_table
 HOSTILE = "<script>alert(1)</script>|x`[a](http://evil.example)\n# head\x1b[31m \u202e"
 
 
-def printed(told: dict, judged: dict) -> str:
-    console = Console(width=WIDTH, file=io.StringIO(), color_system=None, legacy_windows=False)
+def printed(told: dict, judged: dict, width: int = WIDTH) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False)
     console.print(closing_table(told, judged))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -132,6 +132,17 @@ def test_the_closing_table_fits_a_hundred_columns_and_says_verdicts_in_words(par
     assert any(line.split()[:3] == ["pgd,", "eps\u00a04/255", "192"] or "pgd, eps" in line and "97 [90, 99]" in line for line in lines)
     assert "upper bound R8" in text and "invalid R2" in text and "unresolvable" in text
     assert "gate linf4: fail" in text and "Gates: 1 pass, 1 fail, 1 inconclusive, 1 invalid (linf4; jpeg; mine4)." in text
+
+
+def test_a_narrow_terminal_loses_no_column(parts: tuple[dict, dict]) -> None:
+    narrow = printed(*parts, width=80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert narrow.count("invalid R2") == 3 and "97 [90, 99]" in narrow
+
+
+def test_a_block_without_figures_is_one_line_and_not_a_table_of_dashes(parts: tuple[dict, dict]) -> None:
+    text = " ".join(printed(*parts).split())
+    assert "photos / npr / none: 7 attacked cells (unresolvable) without a figure over all images: 3 groups, fewer than 10." in text
 
 
 def test_markup_in_a_name_is_shown_and_not_obeyed(parts: tuple[dict, dict]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from redteam.reports import RunDirectoryError, render_html, tables, wording
+from redteam.reports import RunDirectoryError, render_html, wording
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 HOSTILE = '<script>alert(1)</script>"\' onload=x \u202egnp.exe ' + "Q" * 400 + " https://evil.example/x &amp; {{ 7*7 }}"
@@ -120,11 +120,6 @@ def test_worst_cases_stand_under_their_block(make_run: Callable[..., Path], part
     page = Page(render_html(make_run(parts[0])))
     for word in ("Worst case, L∞ ≤ 4/255", "Worst case, no budget", "over jpeg, quality 95, 85, 75, 60"):
         assert word in page.text
-
-
-def test_a_worst_case_over_invalid_attacks_is_invalid(parts: tuple[dict, dict]) -> None:
-    mine = tables.blocks(parts[0])[2]
-    assert [row.verdict for row in mine.worst] == ["invalid", "invalid", "invalid", "valid"]
 
 
 def test_hostile_names_are_shown_and_never_obeyed(make_run: Callable[..., Path], parts: tuple[dict, dict]) -> None:
