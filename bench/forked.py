@@ -69,5 +69,5 @@ def _become_worker(run_dir: RunDir, commands: int, events: int) -> None:
         if int(name) > 2 and int(name) != events:
             with contextlib.suppress(OSError):
                 os.close(int(name))
-    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     worker.main([str(run_dir.path), str(events)])

@@ -20,6 +20,8 @@ NOT_FOR_WORST = "not defined for a worst case, which takes a different attack fo
 UNCHANGED = "unchanged"
 NORMS = {"linf": 0, "l2": 1, "unbounded": 3}  # order of print
 
+HEADLINES = ("attack_success_rate", "frame_rate", "robust_accuracy", "auc")
+
 Json = Mapping[str, Any]
 Key = tuple[str, str, str]
 
@@ -89,6 +91,11 @@ class Block:
     def rows(self) -> tuple[Row, ...]:
         """Every row in the order of print."""
         return self.attacks + self.worst + self.controls
+
+    @property
+    def measured(self) -> bool:
+        """Whether any headline figure of any row is more than a dash."""
+        return any(row.shown[name].value is not None for row in self.rows for name in HEADLINES if name in row.shown)
 
 
 class Notes:

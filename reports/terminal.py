@@ -32,9 +32,9 @@ def closing_table(summary: Json, gates: Json) -> RenderableType:
     table.add_column(WORDS[1], max_width=20, overflow="fold")
     blocks = tables.blocks(summary)
     for block in blocks:
-        if _measured(block):
+        if block.measured:
             _add(table, block)
-    return Group(table, Text(), *(_unmeasured(block) for block in blocks if not _measured(block)), *_lines(summary, gates))
+    return Group(table, Text(), *(_unmeasured(block) for block in blocks if not block.measured), *_lines(summary, gates))
 
 
 def _add(table: Table, block: Block) -> None:
@@ -44,11 +44,6 @@ def _add(table: Table, block: Block) -> None:
         style = "dim" if row.kind == "control" else "bold" if row.kind == "worst" else ""
         figures = [*(_bare(row.shown.get(name)) for name in SHARES), *(_value(row.shown.get(name)) for name in OTHERS)]
         table.add_row(Text(f"  {row.label}", style=style), row.n, *figures, _verdict(row))
-
-
-def _measured(block: Block) -> bool:
-    """Whether any figure of a block would be more than a dash."""
-    return any(row.shown[name].value is not None for row in block.rows for name in (*SHARES, *OTHERS) if name in row.shown)
 
 
 def _unmeasured(block: Block) -> Text:

@@ -18,6 +18,7 @@ from redteam.run.ledger import RunDir, storing
 from redteam.run.opening import LOG
 
 FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # nobody's own fault: a person, or the kernel when memory is short
+LOOK_S = 1.0  # between looks whether a silent worker still lives
 DYING_S = 10  # between a worker's last word and its end
 
 
@@ -82,12 +83,12 @@ class Worker:
         deadline = time.monotonic() + patience_s
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._events], [], [], left)[0]:
+            if left <= 0:
                 raise WorkerLost(f"no sign of life for {patience_s:g} s", hung=True)
-            chunk = self._events.read(65536)
-            if not chunk:
-                raise self._ended()
-            self._buffer += chunk
+            if select.select([self._events], [], [], min(left, LOOK_S))[0]:
+                self._hear()
+            elif self._ended(0):  # a child of user code may hold the line open
+                raise self._loss(0)
         line, _, self._buffer = self._buffer.partition(b"\n")
         event = json.loads(line)
         if event["event"] == "at":
@@ -103,11 +104,23 @@ class Worker:
             self._process.stdin.close()
         self._events.close()
 
-    def _ended(self) -> WorkerLost:
+    def _hear(self) -> None:
+        chunk = self._events.read(65536)
+        if not chunk:
+            raise self._loss(DYING_S)
+        self._buffer += chunk
+
+    def _ended(self, patience_s: float) -> bool:
         try:
-            code = self._process.wait(DYING_S)
+            self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _loss(self, patience_s: float) -> WorkerLost:
+        if not self._ended(patience_s):
             return WorkerLost("it closed its line but did not end", hung=True)
+        code = self._process.wait()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return WorkerLost(how, hung=False, code=code)
 

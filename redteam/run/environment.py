@@ -17,7 +17,7 @@ SHOWN = ("torch", "torchvision", "kornia", "diffusers", "numpy", "scipy", "sciki
 
 def quiet_torch() -> None:
     """Deterministic kernels where torch has them, and full float32 precision: scores never use less."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms(True, warn_only=True), which also imports a compiler for three seconds
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

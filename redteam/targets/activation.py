@@ -24,6 +24,7 @@ SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax}
 CLAMPS = {torch.clamp, torch.clamp_, torch.clip, torch.clip_, Tensor.clamp, Tensor.clamp_, Tensor.clip, Tensor.clip_}
 TOLERANCE = 1e-4  # largest difference between the module's probability and the one recomputed from the logit
 GENTLE = 4.0  # logits within +-4 are far from saturation: probabilities from .018 to .982
+SHIFTS = (0.0, -1.0)  # the module ends in p, or in 1 - p
 TRIED = 4  # activations, from the last one back: an auxiliary head may run after the one that counts
 
 
@@ -106,9 +107,8 @@ def find(run: Callable[[], Tensor]) -> tuple[FinalActivation | None, int]:
         with ActivationWatch() as watch:
             run()
         for number in range(watch.calls - 1, max(-1, watch.calls - 1 - TRIED), -1):
-            for shift in (0.0, -1.0):
-                if _agrees(run, FinalActivation(number, shift)):
-                    return FinalActivation(number, shift), watch.calls
+            if (shift := _agreeing_shift(run, number)) is not None:
+                return FinalActivation(number, shift), watch.calls
     return None, watch.calls
 
 
@@ -118,20 +118,23 @@ def inverse_sigmoid(probability: Tensor) -> Tensor:
     return torch.log(p) - torch.log1p(-p)
 
 
-def _agrees(run: Callable[[], Tensor], final: FinalActivation) -> bool:
-    with ActivationWatch(final.number, off=False) as watch:
+def _agreeing_shift(run: Callable[[], Tensor], number: int) -> float | None:
+    """What to add to the log-odds so that they are those of the probability, at the module's own logits and at gentle ones; None where nothing fits."""
+    with ActivationWatch(number, off=False) as watch:
         want = run()
-    scales = (1.0, GENTLE / watch.largest) if watch.largest > GENTLE else (1.0,)
-    return all(_agrees_at(run, final, scale, want if scale == 1.0 else None) for scale in scales)
+    shifts = _fitting(run, number, 1.0, want, SHIFTS)
+    if shifts and watch.largest > GENTLE:
+        scale = GENTLE / watch.largest
+        with ActivationWatch(number, scale, off=False):
+            want = run()
+        shifts = _fitting(run, number, scale, want, shifts)
+    return shifts[0] if shifts else None
 
 
-def _agrees_at(run: Callable[[], Tensor], final: FinalActivation, scale: float, want: Tensor | None) -> bool:
+def _fitting(run: Callable[[], Tensor], number: int, scale: float, want: Tensor, shifts: tuple[float, ...]) -> tuple[float, ...]:
     try:
-        with ActivationWatch(final.number, scale):
-            got = run() + final.shift
-        if want is None:
-            with ActivationWatch(final.number, scale, off=False):
-                want = run()
+        with ActivationWatch(number, scale):
+            got = run()
     except (RuntimeError, ValueError):
-        return False  # what follows does not take log-odds, so it is not the last step
-    return got.shape == want.shape and bool((got.sigmoid() - want).abs().max() <= TOLERANCE)
+        return ()  # what follows does not take log-odds, so it is not the last step
+    return tuple(shift for shift in shifts if got.shape == want.shape and ((got + shift).sigmoid() - want).abs().max() <= TOLERANCE)

@@ -14,6 +14,7 @@ from redteam.targets import activation
 from redteam.targets.preprocessing import Input
 
 Model = Callable[[Tensor], Any]
+INSPECTED = 8  # images that the output is looked at on
 ROUNDING = 1e-6  # a softmax in float32 leaves [0, 1], and its rows miss 1, by less than this
 
 TAKEN_OFF = "the final activation was taken off; on clean images the probabilities stay the same"
@@ -102,7 +103,7 @@ class Adapter:
         Raises:
             ValueError: the output is not what is declared.
         """
-        x = self.input.apply(pixels[: self.input.max_batch])
+        x = self.input.apply(pixels[: min(INSPECTED, self.input.max_batch or INSPECTED)])
         with torch.no_grad():
             numbers = self.output.numbers(self.model(x.clone()), len(x))
         if not self.output.is_probability:
@@ -153,7 +154,8 @@ class AdaptedDetector(Detector):
         """The same model fed another range of values: for looking whether the declared one is wrong, never for scoring."""
         other = Adapter(self._adapter.model, replace(self._adapter.input, range=value_range), self._adapter.output)
         other.final = self._adapter.final
-        return AdaptedDetector(self.name, other, self.access)
+        fed = AdaptedDetector(self.name, other, self.access).with_threshold(self.threshold)
+        return fed._changed(_before=self._before)
 
     def _named(self, pixels: Tensor) -> Tensor:
         try:

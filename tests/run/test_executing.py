@@ -34,11 +34,10 @@ def many_attacks(lab) -> None:
         targets=[{"id": "bright", "kind": "brightness", "scale": 100}, {"id": "linear", "kind": "linear"}],
         defenses=[{"id": "none", "kind": "none"}, {"id": "jpeg75", "kind": "jpeg", "quality": 75}],
         attacks=[
-            {"id": "pgd", "kind": "pgd", "eps": {"sweep": ["4/255", "16/255"]}, "steps": 2},
-            {"id": "l2", "kind": "pgd", "norm": "l2", "eps": 2, "steps": 2},
+            {"id": "pgd", "kind": "pgd", "eps": "16/255", "steps": 2},
+            {"id": "l2", "kind": "pgd", "norm": "l2", "eps": 2, "steps": 1},
             {"id": "evade", "kind": "pgd", "eps": "8/255", "steps": 2, "goal": "evade"},
             {"id": "jpeg", "kind": "jpeg", "quality": 60},
-            {"id": "crop", "kind": "crop"},
             {"id": "two", "chain": [{"ref": "l2"}, {"ref": "jpeg"}]},
         ],
     )

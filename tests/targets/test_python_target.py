@@ -148,6 +148,14 @@ def test_the_declared_input_is_what_the_model_sees(adapted, make_images):
     assert seen[0].max() > 1
 
 
+def test_the_same_model_can_be_fed_another_range_and_keeps_the_rest(adapted, make_images):
+    pixels = make_images(3).pixels
+    target = adapted(lambda x: x.mean((1, 2, 3)), "logit").with_threshold(0.7).wrapped(lambda x: x * 0.5, "dark")
+    fed = target.fed_as((0.0, 255.0))
+    assert torch.allclose(fed.respond(pixels), target.respond(pixels) * 255)
+    assert (fed.threshold, fed.input_range, target.input_range) == (0.7, (0.0, 255.0), (0.0, 1.0))
+
+
 class Stateful(nn.Module):
     """A network with dropout and batch statistics; `stubborn` ignores eval()."""
 

@@ -14,8 +14,12 @@ from redteam.attacks.noise import Noise
 from redteam.attacks.pgd import PGD
 from redteam.files import Budget, FileFormat
 from redteam.protocols.detection_metrics import figures
+from redteam.run.preparing import facts
 from redteam.target import Access, Detector
+from redteam.targets.adapted import AdaptedDetector, Adapter, Output
 from redteam.targets.fakes import Brightness, Broken, Constant
+from redteam.targets.preprocessing import Input
+from redteam.targets.python import PythonTarget
 
 CPU = torch.device("cpu")
 PGD_3 = PGD(eps=8 / 255, steps=3)
@@ -148,6 +152,20 @@ def test_r14_a_target_that_writes_into_its_input(grey_images, run_cell):
     arms = run_cell(broken("mutate"), FGSM(), grey_images())
     raised = arms.flags()["R14"]
     assert (raised.severity, raised.detail) == ("note", "The target writes into the pixels that it is given. Copies kept that from reaching other images; fix it before you compare with other tools.")
+
+
+@pytest.mark.parametrize(("centre", "scale", "words"), [(127.5, 0.5, "is right about clean images with accuracy"), (0.0, 50.0, "")])
+def test_r14_a_network_that_expects_another_range(centre, scale, words, grey_images, run_cell):
+    """Fed [0, 1] where it wants [0, 255] it keeps the order of scores and calls everything real."""
+    images = grey_images(64)
+    spec = PythonTarget(factory="unused:unused", output=Output(type="logit"), input=Input(range=(0, 1) if centre else (-1, 1)))
+    target = AdaptedDetector("mine", Adapter(lambda x: (x.mean((1, 2, 3)) - centre) * scale, spec.input, spec.output), Access.GRADIENTS)
+    found = facts(target, spec, lambda: iter(()), lambda: iter([images]), probe_range=True)
+    raised = run_cell(target, FGSM(), images).flags(found).get("R14")
+    if not words:
+        assert raised is None
+        return
+    assert (raised.severity, raised.detail) == ("invalid", f"Fed [0, 255] the network {words} 1.00, as declared with 0.50: input.range looks wrong.")
 
 
 def test_r17_a_pipeline_that_is_not_the_identity(grey_images, run_cell):
