@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from redteam.run import opening
 from redteam.run.ledger import RunDir
 from redteam.run.session import go
 
+EVERY = 50  # kills, a line
 COMPARED = ("results.jsonl", "summary.json", "gates.json")
 SCENARIO = """
 schema: redteam/v1
@@ -81,9 +82,9 @@ def survives(folder: Path, kills: int, rng: random.Random, begin: Callable[[RunD
         runs += 1
         run_dir = new_run(folder, runs)
         while (killed := disturbed(begin(run_dir), usual, rng)) is not None:
+            if (done + killed) // EVERY > done // EVERY:
+                print(f"{done + killed} kills, {runs} runs, {time.monotonic() - started_at:.0f} s, all equal so far", flush=True)
             done += killed
-            if killed and done // 50 != (done - killed) // 50 or done == kills:
-                print(f"{done} kills, {runs} runs, {time.monotonic() - started_at:.0f} s, all equal so far", flush=True)
         for name, data in want.items():
             if (run_dir.path / name).read_bytes() != data:
                 print(f"run {runs}: {name} differs after {done} kills; see {run_dir.path}")
@@ -100,16 +101,16 @@ def disturbed(session: Session, usual: float, rng: random.Random) -> int | None:
     died = 0
     for victim in (worker_of, lambda pid: pid):
         if not alive_after(session, rng.uniform(0, usual / 2)):
-            break
+            return None if session.wait() == 0 else _failed(session)
         if (pid := victim(session.pid)) is not None:
             os.kill(pid, signal.SIGKILL)
             died += 1
-    else:
-        session.wait()
-        return died
-    if (code := session.wait()) not in (0, -signal.SIGKILL):
-        raise SystemExit(f"a session ended with exit status {code}")
-    return None if code == 0 else died
+    session.wait()
+    return died
+
+
+def _failed(session: Session) -> NoReturn:
+    raise SystemExit(f"a session that nobody killed ended with exit status {session.wait()}")
 
 
 def alive_after(session: Session, seconds: float) -> bool:

@@ -106,8 +106,9 @@ def _exhibit(run: RunDirectory, record: Record, clean_score: object) -> Exhibit 
         factor, amplified = _difference(before, after)
         pictures.append(_picture(amplified, f"difference × {factor}", f"difference of {name}, amplified {factor} times around grey"))
     where = f"{plain(record.data)} / {plain(record.target)} / {plain(record.defense)}"
-    attack = wording.attack_name({"attack": record.attack, "strength": record.strength, "repeat": record.repeat})
-    return Exhibit(where, attack, name, _outcome(record, clean_score), tuple(pictures))
+    described = {"attack": record.attack, "strength": record.strength, "repeat": record.repeat}  # a cell knows its norm, a record does not
+    cell = next((cell for cell in run.summary["cells"] if cell.get("key") == record.cell), described)
+    return Exhibit(where, wording.attack_name(cell), name, _outcome(record, clean_score), tuple(pictures))
 
 
 def _pixels(path: Path | None) -> NDArray[np.uint8] | None:

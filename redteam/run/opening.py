@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redteam
-from redteam.run.errors import Changed, Missing, Refused
+from redteam.run.errors import Changed, Missing, Refused, StorageError
 from redteam.run.ledger import RunDir, write_whole
 
 if TYPE_CHECKING:
@@ -31,10 +31,14 @@ def begin(path: Path, scenario: Path, options: dict[str, Any]) -> RunDir:
         text = scenario.read_bytes()
     except OSError as error:
         raise Refused(f"-o {path}: cannot be made ({error.filename}: {error.strerror or error}); give another -o") from error
-    write_whole(run_dir.scenario, text)
     now = datetime.datetime.now(datetime.UTC)
     status = {"id": path.name, "status": "planned", "redteam": redteam.__version__, "started": now.isoformat(timespec="seconds"), "elapsed_s": 0.0}
-    run_dir.write_json(RUN, status | {"folder": str(scenario.absolute().parent), "source": scenario.name, "options": options})
+    try:
+        write_whole(run_dir.scenario, text)
+        run_dir.write_json(RUN, status | {"folder": str(scenario.absolute().parent), "source": scenario.name, "options": options})
+    except StorageError as stop:
+        stop.resumable = not discard(run_dir)
+        raise
     return run_dir
 
 

@@ -56,6 +56,7 @@ def go(run_dir: RunDir, watch: Watch = Watch(), start: Start = Worker) -> Ended:
     run_dir.write_json("env.json", describe(plan.options.device))
     with _Clock(run_dir, lock_digest(plan.lock)) as clock:
         Coordinator(plan, run_dir, watch.progress, start).run()
+        run_dir.sweep()
         closing = finalise(plan, run_dir)
         clock.status = closing.summary["status"]
     return Ended(closing, exit_code(closing))
