@@ -4,7 +4,7 @@
     python bench/overhead.py --images 32 --runs 1
 
 Both do: read PNG files, score the clean images twice (as they are, and again in another batch), the noise arm, 20 steps of PGD, rounding to 8 bits,
-rescoring, PSNR, SSIM, L-infinity and L2 of each arm, and every rate, mean and AUC with its interval. redteam also plans, keeps one file a unit and a
+rescoring, PSNR, SSIM, L-infinity and L2 of the noise and the PGD arm, and every rate, mean and AUC with its interval. redteam also plans, keeps one file a unit and a
 row an image, checks its flags, and writes the report with its pictures.
 
 CPU time is user plus system time of all processes after start-up, one torch thread each. Start-up is what happens once however many images there
@@ -122,7 +122,9 @@ def by_hand(folder: Path) -> dict[str, float]:
     def keep(arm: str, batch: list[Path], labels: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> None:
         with torch.no_grad():
             scores = model(y)
-        columns = {"score": scores, "label": labels, "psnr": quality.psnr(x, y), "ssim": quality.ssim(x, y), "linf": quality.linf(x, y), "l2": quality.l2(x, y)}
+        columns = {"score": scores, "label": labels}
+        if arm != "clean":
+            columns |= {"psnr": quality.psnr(x, y), "ssim": quality.ssim(x, y), "linf": quality.linf(x, y), "l2": quality.l2(x, y)}
         lists = {name: column.tolist() for name, column in columns.items()}
         rows[arm] += [{"id": path.stem, **{name: values[i] for name, values in lists.items()}} for i, path in enumerate(batch)]
 
@@ -153,9 +155,8 @@ def by_hand(folder: Path) -> dict[str, float]:
                 statistics.clustered_rate(wrong[counted].astype(float), [group for group, kept in zip(groups, counted, strict=True) if kept])
         statistics.bootstrap_auc(scores, truth, groups, seed=0)
         for name in ("psnr", "ssim", "linf", "l2"):
-            values = [row[name] for row in found]
-            if np.isfinite(values).all():
-                statistics.bootstrap_mean(values, groups, seed=0)
+            if arm != "clean":
+                statistics.bootstrap_mean([row[name] for row in found], groups, seed=0)
         (folder / f"{arm}.json").write_text(json.dumps(found))
     return {"cpu_s": round(time.process_time() - start, 3)}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from redteam.imaging.filters import gaussian_kernel
@@ -17,6 +16,7 @@ from redteam.imaging.grid import to_levels
 
 SSIM_SIGMA = 1.5  # pixels; the kernel is then 11 x 11
 K1, K2 = 0.01, 0.03
+BLOCK = 118  # rows of the window's band matrix: small enough that its zeros cost little
 
 Floats = NDArray[np.float64]
 
@@ -73,15 +73,23 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
 
 def _similarity(a: Floats, b: Floats, kernel: Floats) -> float:
     """Two images (3, h, w) in [0, 1] -> mean similarity over the places where the window fits; one image at a time stays in the cache."""
+    a, b = a.astype(np.float32) - 0.5, b.astype(np.float32) - 0.5  # around 0, so that float32 loses nothing when means are squared
     moments = np.concatenate([a, b, a * a, b * b, a * b])
-    half = len(kernel) // 2
-    rows = ndimage.correlate1d(moments, kernel, axis=1)[:, half:-half]
-    means = ndimage.correlate1d(rows, kernel, axis=2)[:, :, half:-half]
-    mean_a, mean_b, square_a, square_b, product = means.reshape(5, 3, *means.shape[1:])
-    luminance = (2 * mean_a * mean_b + K1**2) / (mean_a**2 + mean_b**2 + K1**2)
+    mean_a, mean_b, square_a, square_b, product = _windowed(_windowed(moments, kernel).swapaxes(1, 2), kernel).reshape(5, 3, -1)
     spread = square_a - mean_a**2 + square_b - mean_b**2
     structure = (2 * (product - mean_a * mean_b) + K2**2) / (spread + K2**2)
-    return float((luminance * structure).mean())
+    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
+    luminance = (2 * mean_a * mean_b + K1**2) / (mean_a**2 + mean_b**2 + K1**2)
+    return float((luminance * structure).mean(dtype=np.float64))
+
+
+def _windowed(x: NDArray[np.float32], kernel: Floats) -> NDArray[np.float32]:
+    """(n, h, w) -> (n, h - 10, w) weighted by the window along h: block by block as a product with a band matrix, thrice as fast as a correlation."""
+    extra = len(kernel) - 1
+    band = sum(np.eye(BLOCK, BLOCK + extra, k, dtype=np.float32) * np.float32(weight) for k, weight in enumerate(kernel))
+    starts = range(0, x.shape[1] - extra, BLOCK)
+    parts = [x[:, start : start + BLOCK + extra] for start in starts]
+    return np.concatenate([band[: part.shape[1] - extra, : part.shape[1]] @ part for part in parts], axis=1)
 
 
 def _levels(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
