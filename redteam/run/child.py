@@ -126,7 +126,8 @@ class Worker:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """User code finds its neighbours, and the worker finds this redteam even where it is not installed."""
+    """User code finds its neighbours, and the worker finds this redteam even where it is not installed. A user's own settings stay."""
     root = Path(redteam.__file__).parent.parent
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH"), str(root)]))
-    return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} | os.environ | {"PYTHONPATH": path}
+    repeatable = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OPENBLAS_NUM_THREADS": "1"}  # numpy's matrices are small: its threads would spin beside torch's
+    return repeatable | os.environ | {"PYTHONPATH": path}

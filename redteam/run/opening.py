@@ -35,7 +35,7 @@ def begin(path: Path, scenario: Path, options: dict[str, Any]) -> RunDir:
     status = {"id": path.name, "status": "planned", "redteam": redteam.__version__, "started": now.isoformat(timespec="seconds"), "elapsed_s": 0.0}
     try:
         write_whole(run_dir.scenario, text)
-        run_dir.write_json(RUN, status | {"folder": str(scenario.absolute().parent), "source": scenario.name, "options": options})
+        run_dir.write_json(RUN, status | {"folder": str(scenario.absolute().parent), "source": str(scenario), "options": options})
     except StorageError as stop:
         stop.resumable = not discard(run_dir)
         raise
@@ -61,7 +61,8 @@ def reopen(run_dir: RunDir) -> tuple[Plan, list[Problem]]:
         run = run_dir.read_json(RUN)
         if run is None:
             raise Refused(f"{run_dir.path} holds no {RUN}; it is not a run directory")
-        return plan_of(run_dir.scenario, Path(run["folder"]), run["options"])
+        called = None if locked else run["source"]  # until it is locked, the user knows it by its own name
+        return plan_of(run_dir.scenario, Path(run["folder"]), run["options"], name=called, read_data=not locked)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise Refused(f"{run_dir.path / RUN}: was not written by this version of redteam ({type(error).__name__}: {error}); start a new run") from error
     except Refused as stop:
@@ -70,8 +71,11 @@ def reopen(run_dir: RunDir) -> tuple[Plan, list[Problem]]:
         raise
 
 
-def plan_of(scenario: Path, folder: Path | None, options: dict[str, Any]) -> tuple[Plan, list[Problem]]:
-    """The plan of a scenario file, and warnings. Raises Refused for what the user wrote, Missing for what is not there."""
+def plan_of(scenario: Path, folder: Path | None, options: dict[str, Any], *, name: str | None = None, read_data: bool = True) -> tuple[Plan, list[Problem]]:
+    """The plan of a scenario file, and warnings. Raises Refused for what the user wrote, Missing for what is not there.
+
+    `read_data` looks for evaluation images in other roles; once a run is locked, the lock holds what was found.
+    """
     with _sentences():
         from redteam.run.environment import check_device_name
         from redteam.scenario.load import load
@@ -79,7 +83,7 @@ def plan_of(scenario: Path, folder: Path | None, options: dict[str, Any]) -> tup
 
         chosen = Options(**options)
         check_device_name(chosen.device)
-        read, warnings = load(scenario, folder=folder)
+        read, warnings = load(scenario, folder=folder, name=name, read_data=read_data)
         return make_plan(read, chosen), warnings
 
 

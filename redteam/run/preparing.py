@@ -41,13 +41,14 @@ def _threshold(detector: Detector, spec: TargetSpec, calib: Batches) -> dict[str
 
 
 def _negatives(detector: Detector, calib: Batches) -> tuple[list[float], list[str]]:
+    """Scores of the real calibration images, and the source images that they name."""
     scores: list[float] = []
     sources: list[str] = []
     for images in calib():
-        for value, label, group in zip(_score(detector, images), images.labels.tolist(), images.groups, strict=True):
+        for value, label, name, group in zip(_score(detector, images), images.labels.tolist(), images.ids, images.groups, strict=True):
             if label == 0 and value == value:  # NaN is not a score
                 scores.append(value)
-                sources.append(group)
+                sources += [group] if group != name else []  # a group that is only an id, such as a file name, means nothing in another corpus
     return scores, sources
 
 

@@ -45,9 +45,9 @@ class Document:
     _keys: dict[Place, Mark] = field(repr=False)
 
     @classmethod
-    def read(cls, path: Path) -> Document:
-        """The document in a file. Raises ScenarioError where it cannot be read, is larger than 1 MB or is not UTF-8."""
-        name = str(path)
+    def read(cls, path: Path, name: str | None = None) -> Document:
+        """The document in a file, called `name` in what is said of it. Raises ScenarioError where it cannot be read, is larger than 1 MB or is not UTF-8."""
+        name = name or str(path)
         try:
             with open(path, "rb") as stream:
                 raw = stream.read(LARGEST + 1)

@@ -36,12 +36,12 @@ class _Head:
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
-def load(path: Path, *, folder: Path | None = None, read_data: bool = False) -> tuple[Scenario, list[Problem]]:
-    """The scenario in a file, and warnings about it; relative paths start at `folder`, or beside the file. `read_data` also looks for images of eval in other roles, which reads the data.
+def load(path: Path, *, folder: Path | None = None, name: str | None = None, read_data: bool = False) -> tuple[Scenario, list[Problem]]:
+    """The scenario in a file, and warnings about it; relative paths start at `folder`, or beside the file; `name` is what messages call it. `read_data` also looks for images of eval in other roles, which reads the data.
 
     Raises ScenarioError with every problem that was found.
     """
-    reading = Reading(Document.read(path), folder or Path(path).absolute().parent)
+    reading = Reading(Document.read(path, name), folder or Path(path).absolute().parent)
     return understood(reading, read_data=read_data)
 
 
