@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,8 @@ def _show(run_dir: RunDir, ended: Ended, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run": str(run_dir.path), "exit": int(ended.code), "summary": closing.summary, "gates": closing.gates}))
     else:
-        Console(highlight=False).print(closing_table(closing.summary, closing.gates))
+        width = None if sys.stdout.isatty() else 100  # a pipe has no width; the table is made for 100
+        Console(highlight=False, width=width).print(closing_table(closing.summary, closing.gates))
         click.echo(f"report  {run_dir.path / 'report.html'}\nrecords {run_dir.results}")
 
 
