@@ -32,6 +32,7 @@ from redteam.run.ledger import RunDir
 from redteam.run.session import go
 
 EVERY = 50  # kills, a line
+COMPLETE = (0, 3, 7)  # whatever its gates say
 COMPARED = ("results.jsonl", "summary.json", "gates.json")
 SCENARIO = """
 schema: redteam/v1
@@ -73,8 +74,8 @@ def survives(folder: Path, kills: int, rng: random.Random, begin: Callable[[RunD
     write_inputs(folder)
     started_at = time.monotonic()
     undisturbed = new_run(folder, 0)
-    if begin(undisturbed).wait() != 0:
-        return False
+    if (code := begin(undisturbed).wait()) not in COMPLETE:
+        raise SystemExit(f"the undisturbed run ended with exit status {code}")
     usual = time.monotonic() - started_at
     want = {name: (undisturbed.path / name).read_bytes() for name in COMPARED}
     done = runs = 0
@@ -101,7 +102,7 @@ def disturbed(session: Session, usual: float, rng: random.Random) -> int | None:
     died = 0
     for victim in (worker_of, lambda pid: pid):
         if not alive_after(session, rng.uniform(0, usual / 2)):
-            return None if session.wait() == 0 else _failed(session)
+            return None if session.wait() in COMPLETE else _failed(session)
         if (pid := victim(session.pid)) is not None:
             os.kill(pid, signal.SIGKILL)
             died += 1

@@ -45,6 +45,25 @@ class Outcome:
     after: Tensor
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one image.
+
+    value, decision: of its file
+    kept:            whether the budget was
+    cost:            what the attack spent
+    seed:            of its randomness
+    figures:         quality of its file beside the clean one
+    """
+
+    value: float
+    decision: int
+    kept: bool
+    cost: Cost
+    seed: int
+    figures: dict[str, float]
+
+
 def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: Mapping[str, Record]) -> Outcome:
     """Attack one micro-batch (n images on the 8-bit grid), save, score, compare with the `clean` rows by image id."""
     cell, attack, target = square.cell, square.attack, square.target
@@ -58,12 +77,9 @@ def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: M
     after, before = square.file.save_and_load(grid), square.file.save_and_load(images.pixels)
     scores = score(target, after)
     figures = _quality(before, after, attack.geometric)
-    parts = zip(images.ids, scores.tolist(), target.decide(scores).tolist(), within(grid, images.pixels, budget).tolist(), target.ledger.take(images.ids), rng.seeds, strict=True)
-    records = []
-    for i, (name, value, decision, kept, cost, seed) in enumerate(parts):
-        row = base_record(square.cell, images, i, hashes[i])
-        seen = clean.get(name)
-        records.append(_finished(row, square, value, decision, kept, cost, seed, {key: column[i] for key, column in figures.items()}, seen))
+    kept = within(grid, images.pixels, budget).tolist()
+    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, target.ledger.take(images.ids), rng.seeds, figures)
+    records = [_finished(base_record(cell, images, i, hashes[i]), square, answer, clean.get(images.ids[i])) for i, answer in enumerate(answers)]
     return Outcome(records, before, after)
 
 
@@ -80,11 +96,10 @@ def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Out
     for part in (slice(0, None, 2), slice(1, None, 2))[: len(images)]:  # labels often alternate: every second one makes the most unlike batch
         repeat[part] = score(target, after[part])
     rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
-    figures = _quality(images.pixels, after, False)
+    figures, decisions = _quality(images.pixels, after, False), target.decide(scores).tolist()
     records = []
-    for i, name in enumerate(images.ids):
-        row = base_record(square.cell, images, i, hashes[i])
-        clean = _finished(row, square, scores[i].item(), int(target.decide(scores)[i]), True, Cost(), rng.seeds[i], {key: column[i] for key, column in figures.items()}, None)
+    for i, (value, decision, seed) in enumerate(zip(scores.tolist(), decisions, rng.seeds, strict=True)):
+        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, Cost(), seed, figures[i]), None)
         extra, lost = finite({"source_score": source[i].item(), "repeat_score": repeat[i].item()})
         warnings = (*clean.warnings, "input_mutated") if mutated else clean.warnings
         records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=warnings))
@@ -111,9 +126,10 @@ def empty_record(cell: Cell, name: str, label: int, group: str, height: int, wid
     )  # fmt: skip
 
 
-def _finished(row: Record, square: Square, value: float, decision: int, kept: bool, cost: Cost, seed: int, figures: dict[str, float], clean: Record | None) -> Record:
-    numbers, lost = finite({"score": value})
-    shown, undefined = finite(figures)
+def _finished(row: Record, square: Square, answer: Answer, clean: Record | None) -> Record:
+    numbers, lost = finite({"score": answer.value})
+    shown, undefined = finite(answer.figures)
+    decision = answer.decision
     scored = numbers["score"] is not None
     is_clean = row.attack == "identity"
     was = clean.outcome.get("decision") if clean else None
@@ -128,26 +144,27 @@ def _finished(row: Record, square: Square, value: float, decision: int, kept: bo
         outcome=outcome,
         quality=shown,
         nonfinite={f"quality.{k}": v for k, v in undefined.items()} | {f"outcome.{k}": v for k, v in lost.items()},
-        valid=kept,
-        cost=asdict(cost),
-        determinism={"tier": square.attack.tier.value, "seed": seed, "micro_batch": square.micro_batch},
-        warnings=tuple(_warnings(square, cost, figures)),
+        valid=answer.kept,
+        cost=asdict(answer.cost),
+        determinism={"tier": square.attack.tier.value, "seed": answer.seed, "micro_batch": square.micro_batch},
+        warnings=tuple(_warnings(square, answer)),
     )
 
 
-def _warnings(square: Square, cost: Cost, figures: dict[str, float]) -> list[str]:
+def _warnings(square: Square, answer: Answer) -> list[str]:
     budget = square.attack.budget()
-    found = ["zero_gradient"] if cost.first_gradient_zero else []
+    found = ["zero_gradient"] if answer.cost.first_gradient_zero else []
     asked_for_change = budget is not None and budget.eps >= 1 / 255 and not square.cell.control
-    return found + (["attack_noop"] if asked_for_change and figures.get("linf_levels") == 0 else [])
+    return found + (["attack_noop"] if asked_for_change and answer.figures.get("linf_levels") == 0 else [])
 
 
-def _quality(before: Tensor, after: Tensor, geometric: bool) -> dict[str, list[float]]:
+def _quality(before: Tensor, after: Tensor, geometric: bool) -> list[dict[str, float]]:
+    """The figures of each image; none where pixels have no partner."""
     if geometric or before.shape != after.shape:
-        return {}
+        return [{} for _ in before]
     a, b = before.cpu(), after.cpu()
     columns = {"psnr_db": quality.psnr(a, b), "ssim": quality.ssim(a, b), "linf_levels": quality.linf(a, b) * 255, "l2": quality.l2(a, b)}
-    return {name: [round(value, 6) for value in column.double().tolist()] for name, column in columns.items()}
+    return [{name: round(column[i].item(), 6) for name, column in columns.items()} for i in range(len(a))]
 
 
 def _with(row: Record, **changes: Any) -> Record:

@@ -23,14 +23,6 @@ VAE = VAERecipe(steps=4, batch=2, crop=16, scenes=3, size=32, keep_every=2)
 NPR = NPRRecipe(steps=4, pairs=2, scenes=3, size=32, keep_every=2)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     folder = tmp_path / "photographs"

@@ -22,14 +22,6 @@ MODELS = [VAETiny, NPRTiny]
 SCENES = [render(1, 5000 + index, 128) for index in range(24)]  # unseen: not in the card's measurement either
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_shipped_weights_load_strictly_frozen_and_in_evaluation_mode(model: type[ReferenceModel]):
     module = model.load()
