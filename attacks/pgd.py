@@ -7,6 +7,7 @@ moved to the best-aligned point of the 8-bit grid inside the ball, since that is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -58,27 +59,35 @@ class PGD(Attack):
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """Images (n, 3, h, w) in [0, 1] -> the same images moved inside the ball, on the 8-bit grid."""
         clean = objective.images.pixels
-        adv = self._start(clean, rng) if self.random_start else clean
+        project = self._projection(clean)
+        adv = project(clean + self._offset(clean, rng)) if self.random_start else clean
         step = self.eps * max(1 / 4, 2 / self.steps) if self.step is None else self.step
         for _ in range(self.steps):
-            adv = self._project(adv - step * self._direction(objective.gradient(adv)), clean)
+            adv = project(adv - step * self._direction(objective.gradient(adv)))
         return objective.images.with_pixels(settle(adv, clean, self.norm, self.eps))
 
-    def _start(self, clean: Tensor, rng: SampleRNG) -> Tensor:
+    def _offset(self, clean: Tensor, rng: SampleRNG) -> Tensor:
+        """A random point of the ball around zero."""
         if self.norm == "linf":
-            return self._project(clean + self.eps * (2 * rng.rand_like(clean) - 1), clean)
+            return self.eps * (2 * rng.rand_like(clean) - 1)
         radius = rng.rand_like(clean[:, :1, :1, :1])
-        return self._project(clean + self.eps * radius * _unit(rng.randn_like(clean)), clean)
+        return self.eps * radius * _unit(rng.randn_like(clean))
 
     def _direction(self, gradient: Tensor) -> Tensor:
         return gradient.sign() if self.norm == "linf" else _unit(gradient)
 
-    def _project(self, adv: Tensor, clean: Tensor) -> Tensor:
+    def _projection(self, clean: Tensor) -> Callable[[Tensor], Tensor]:
+        """A function that moves pixels (n, 3, h, w) into the ball around clean and into [0, 1]."""
         if self.norm == "linf":
-            return adv.clamp(clean - self.eps, clean + self.eps).clamp_(0, 1)
-        delta = adv - clean
-        length = delta.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]
-        return (clean + delta * (self.eps / length).clamp(max=1)).clamp_(0, 1)
+            low, high = (clean - self.eps).clamp_(min=0), (clean + self.eps).clamp_(max=1)
+            return lambda adv: adv.clamp(low, high)
+
+        def shorten(adv: Tensor) -> Tensor:
+            delta = adv - clean
+            length = delta.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None, None]
+            return (clean + delta * (self.eps / length).clamp(max=1)).clamp_(0, 1)
+
+        return shorten
 
 
 def _unit(x: Tensor) -> Tensor:

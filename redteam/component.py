@@ -9,6 +9,7 @@ import types
 import typing
 from abc import ABC
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -65,7 +66,7 @@ class Component(ABC):
 
     def params(self) -> dict[str, Any]:
         """Every field with its value, in plain JSON types."""
-        return TypeAdapter(type(self)).dump_python(self, mode="json", serialize_as_any=True)
+        return _adapter(type(self)).dump_python(self, mode="json", serialize_as_any=True)
 
     @classmethod
     def summary(cls) -> str:
@@ -77,6 +78,11 @@ class Component(ABC):
         """Every field with its type, default, range and line of documentation."""
         hints, documented = typing.get_type_hints(cls, include_extras=True), field_docs(cls)
         return [_parameter(field, hints[field.name], documented.get(field.name, "")) for field in dataclasses.fields(cls)]
+
+
+@cache
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 def field_docs(cls: type) -> dict[str, str]:

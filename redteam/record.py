@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +72,7 @@ class Record:
     valid:     whether the budget was kept, measured on the 8-bit grid
     cost:      queries, forwards, backwards, zero_gradients, broken_gradients, first_gradient_zero
     artifacts: files of the run directory that show this row: role -> relative path
-    determinism: tier, seed, micro_batch
+    determinism: tier, seed; micro_batch where the tier is microbatch
     warnings:  codes: zero_gradient, attack_noop, input_mutated, ran_alone
     """
 
@@ -106,7 +106,7 @@ class Record:
 
     def to_json(self) -> str:
         """One line of strict JSON, keys sorted; NaN is a bug and raises."""
-        return canonical(asdict(self))
+        return canonical(vars(self))
 
     @classmethod
     def from_json(cls, line: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from redteam.attack import Attack, State
+from redteam.attack import Attack, State, Tier
 from redteam.files import FileFormat, to_grid, within
 from redteam.images import Images
+from redteam.imaging.grid import to_levels
 from redteam.measure import quality
 from redteam.objective import goal_named
 from redteam.record import Cell, Record, finite, rid
 from redteam.seeding import SampleRNG
 from redteam.target import Cost, Detector
+
+
+UNCHANGED = {"psnr_db": math.inf, "ssim": 1.0, "linf_levels": 0.0, "l2": 0.0}  # the figures of an image beside itself
 
 
 @dataclass(frozen=True)
@@ -146,9 +151,15 @@ def _finished(row: Record, square: Square, answer: Answer, clean: Record | None)
         nonfinite={f"quality.{k}": v for k, v in undefined.items()} | {f"outcome.{k}": v for k, v in lost.items()},
         valid=answer.kept,
         cost=asdict(answer.cost),
-        determinism={"tier": square.attack.tier.value, "seed": answer.seed, "micro_batch": square.micro_batch},
+        determinism=_determinism(square, answer.seed),
         warnings=tuple(_warnings(square, answer)),
     )
+
+
+def _determinism(square: Square, seed: int) -> dict[str, Any]:
+    """What the row's bits hang on: the micro-batch too where the attack's tier says so."""
+    tier = square.attack.tier
+    return {"tier": tier.value, "seed": seed} | ({"micro_batch": square.micro_batch} if tier is Tier.MICROBATCH else {})
 
 
 def _warnings(square: Square, answer: Answer) -> list[str]:
@@ -159,12 +170,17 @@ def _warnings(square: Square, answer: Answer) -> list[str]:
 
 
 def _quality(before: Tensor, after: Tensor, geometric: bool) -> list[dict[str, float]]:
-    """The figures of each image; none where pixels have no partner."""
+    """The figures of each image, on its 8-bit levels; none where pixels have no partner."""
     if geometric or before.shape != after.shape:
         return [{} for _ in before]
-    a, b = before.cpu(), after.cpu()
+    a, b = (to_levels(pixels.cpu()).to(torch.uint8) for pixels in (before, after))
+    moved = (a != b).flatten(1).any(1).nonzero().flatten()
+    a, b = a[moved], b[moved]
     columns = {"psnr_db": quality.psnr(a, b), "ssim": quality.ssim(a, b), "linf_levels": quality.linf(a, b) * 255, "l2": quality.l2(a, b)}
-    return [{name: round(column[i].item(), 6) for name, column in columns.items()} for i in range(len(a))]
+    found = [dict(UNCHANGED) for _ in before]
+    for place, i in enumerate(moved.tolist()):
+        found[i] = {name: round(column[place].item(), 6) for name, column in columns.items()}
+    return found
 
 
 def _with(row: Record, **changes: Any) -> Record:
