@@ -151,7 +151,7 @@ def by_hand(folder: Path) -> dict[str, float]:
         right_before = np.array([(row["score"] > 0) == row["label"] for row in rows["clean"]])
         wrong = (scores > 0) != truth
         for counted in ((truth == 1) & right_before, (truth == 0) & right_before, truth >= 0, truth == 1, truth == 0):
-            if counted.any():
+            if counted.sum() >= statistics.FEWEST_GROUPS:
                 statistics.clustered_rate(wrong[counted].astype(float), [group for group, kept in zip(groups, counted, strict=True) if kept])
         statistics.bootstrap_auc(scores, truth, groups, seed=0)
         for name in ("psnr", "ssim", "linf", "l2"):

@@ -18,12 +18,7 @@ def to_levels(pixels: Tensor) -> Tensor:
     >>> to_levels(torch.tensor([0.0, 0.1, 1.0])).tolist()
     [0, 26, 255]
     """
-    if not pixels.is_floating_point():
-        raise ValueError(f"pixels must be floating point in [0, 1], got {pixels.dtype}; from_levels takes integers")
-    if pixels.numel():
-        low, high = (float(x) for x in pixels.detach().aminmax())
-        if not (low >= -SLACK / 255 and high <= 1 + SLACK / 255):  # written so that NaN fails too
-            raise ValueError(f"pixels must lie in [0, 1], got [{low:.4g}, {high:.4g}]; clamp them first")
+    _check_range(pixels)
     exact = torch.promote_types(pixels.dtype, torch.float32)  # half precision cannot tell neighbouring levels apart
     return (pixels.detach().to(exact) * 255).round().to(torch.int16)
 
@@ -55,9 +50,9 @@ def round_toward(adversarial: Tensor, clean: Tensor) -> Tensor:
     >>> (round_toward(clean + torch.tensor([8.0, 7.6, -7.6]) / 255, clean) * 255).tolist()
     [108.0, 107.0, 93.0]
     """
-    home = _clean_levels(adversarial, clean)
-    to_levels(adversarial)  # the range check
-    moved = adversarial.detach().double() * 255 - home
+    home = _clean_levels(adversarial, clean).to(torch.promote_types(adversarial.dtype, torch.float32))
+    _check_range(adversarial)
+    moved = adversarial.detach() * 255 - home  # float32 is off by 3e-5 levels at most, well inside the slack
     return from_levels(home + moved.sign() * (moved.abs() + SLACK).floor())
 
 
@@ -75,8 +70,8 @@ def project_l2_on_grid(adversarial: Tensor, clean: Tensor, eps: float) -> Tensor
     """
     if not eps >= 0:
         raise ValueError(f"project_l2_on_grid: eps must be >= 0, got {eps}")
-    home = _clean_levels(adversarial, clean)
-    to_levels(adversarial)  # the range check
+    home = _clean_levels(adversarial, clean).double()
+    _check_range(adversarial)
     radius = eps * 255
     moved = (adversarial.detach().double() * 255 - home).flatten(1)  # (n, d), levels
     norm = moved.norm(dim=1, keepdim=True)
@@ -92,7 +87,7 @@ def level_linf(adversarial: Tensor, clean: Tensor) -> Tensor:
     >>> level_linf(torch.tensor([[0.0, 8 / 255]]), torch.zeros(1, 2)).tolist()
     [8]
     """
-    return _difference(adversarial, clean).abs().amax(dim=1)
+    return _difference(adversarial, clean).abs().amax(dim=1).long()
 
 
 def level_l2(adversarial: Tensor, clean: Tensor) -> Tensor:
@@ -101,22 +96,32 @@ def level_l2(adversarial: Tensor, clean: Tensor) -> Tensor:
     >>> level_l2(torch.tensor([[3 / 255, 4 / 255]]), torch.zeros(1, 2)).tolist()
     [5.0]
     """
-    return _difference(adversarial, clean).square().sum(dim=1).double().sqrt()
+    return _difference(adversarial, clean).long().square().sum(dim=1).double().sqrt()
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:
-    """(n, d) int64 levels."""
+    """(n, d) int16 levels."""
     if a.shape != b.shape:
         raise ValueError(f"two batches must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-    return (to_levels(a) - to_levels(b)).flatten(1).long()
+    return (to_levels(a) - to_levels(b)).flatten(1)
+
+
+def _check_range(pixels: Tensor) -> None:
+    """Raise ValueError unless pixels are floating point in [0, 1], up to the slack."""
+    if not pixels.is_floating_point():
+        raise ValueError(f"pixels must be floating point in [0, 1], got {pixels.dtype}; from_levels takes integers")
+    if pixels.numel():
+        low, high = (float(x) for x in pixels.detach().aminmax())
+        if not (low >= -SLACK / 255 and high <= 1 + SLACK / 255):  # written so that NaN fails too
+            raise ValueError(f"pixels must lie in [0, 1], got [{low:.4g}, {high:.4g}]; clamp them first")
 
 
 def _clean_levels(adversarial: Tensor, clean: Tensor) -> Tensor:
-    """Float64 levels of clean, which must already be on the grid."""
+    """Int16 levels of clean, which must already be on the grid."""
     if adversarial.shape != clean.shape:
         raise ValueError(f"adversarial and clean must have one shape, got {tuple(adversarial.shape)} and {tuple(clean.shape)}")
-    levels = to_levels(clean).double()
-    off = float((clean.detach().double() * 255 - levels).abs().max()) if clean.numel() else 0.0
+    levels = to_levels(clean)
+    off = float((clean.detach() * 255 - levels).abs().max()) if clean.numel() else 0.0
     if off > SLACK:
         raise ValueError(f"clean must lie on the 8-bit grid, got a pixel {off:.3g} levels off it; use round_nearest on it first")
     return levels
