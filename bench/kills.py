@@ -1,6 +1,6 @@
 """Kills runs at random moments and resumes them, and demands the bytes of an undisturbed run, no row lost and none twice.
 
-    python bench/kills.py                       1,000 kills, about ten minutes
+    python bench/kills.py                       1,000 kills, about half an hour
     python bench/kills.py --kills 20 --started  real processes: each session starts Python, imports torch and plans, as `redteam resume` does
 
 Kills are SIGKILL, to the coordinator and to its worker in turn, at times drawn from --seed. A run that is complete is compared byte by byte
