@@ -11,6 +11,7 @@ import torch
 
 from redteam import registry
 from redteam.data.corpus import Sample
+from redteam.defense import Defense
 from redteam.images import Images
 from redteam.run import preparing
 from redteam.run.errors import Missing, Stop
@@ -36,6 +37,8 @@ class Defended:
 
     def load(self, target: str, defense: str) -> Detector:
         """The target behind its defense, having looked at the first clean images. Raises Missing, and whatever user code raises."""
+        if type(self._defenses[defense]).wrap is Defense.wrap:
+            raise ValueError(f"defense {defense} does not wrap its target, and defenses that retrain or protect cannot be run yet; leave it out")
         if (target, defense) not in self._behind:
             if target not in self._loaded:
                 self._loaded[target] = self._load(target)

@@ -181,6 +181,14 @@ def test_a_factory_that_raises_makes_rows_that_say_so(small):
     assert closing.summary["targets"][0]["notes"] == ["mine could not be prepared: RuntimeError: no licence server"]
 
 
+def test_a_defense_that_does_not_wrap_is_never_run_as_no_defense(small, monkeypatch):
+    monkeypatch.delattr("redteam.defenses.blur.BlurDefense.wrap")
+    small.content["defenses"] = [{"id": "other", "kind": "blur"}]
+    rows = [json.loads(line) for line in small.inline()[0].results.read_text().splitlines()]
+    assert {row["status"] for row in rows} == {"error"}
+    assert "defense other does not wrap its target" in rows[0]["reason"]
+
+
 def test_what_a_target_needs_and_is_not_there_stops_the_run_and_nothing_is_recorded(small):
     (small.folder / "mine.py").write_text(FACTORY)
     small.write(targets=[{"id": "mine", "kind": "python", "factory": "mine.py:absent", "output": {"type": "logit"}}])
