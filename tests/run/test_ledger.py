@@ -70,7 +70,7 @@ def test_children_do_not_inherit_the_hold(run_dir):
         child.stdout.readline()  # it runs
     try:
         with run_dir.hold():
-            pass
+            assert child.poll() is None  # it lives on, and does not hold the run
     finally:
         child.communicate(b"\n")
 
