@@ -1,4 +1,4 @@
-"""Gaussian blur as sums of shifted images.
+"""Gaussian blur as sums of shifted images, and the median.
 
 Sums and slices instead of a convolution: the bits of an image then do not depend on the batch around it, and the
 backward pass is deterministic on every device.
@@ -42,6 +42,20 @@ def gaussian_blur(pixels: Tensor, sigma: float) -> Tensor:
     radius = len(kernel) // 2
     padded = reflect(reflect(pixels, radius, dim=-1), radius, dim=-2)
     return clip(filter_valid(padded, kernel))
+
+
+def median(pixels: Tensor, size: int) -> Tensor:
+    """Pixels (n, c, h, w) in [0, 1] -> the same shape, each the median of the size x size pixels about it; borders reflect; no gradient.
+
+    >>> median(torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]).view(1, 1, 3, 3), 3).sum().item()
+    0.0
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"median: size must be odd and at least 1, got {size}")
+    pixels = pixels.detach()
+    padded = reflect(reflect(pixels, size // 2, dim=-1), size // 2, dim=-2)
+    rows = [image.unfold(-2, size, 1).unfold(-2, size, 1).flatten(-2).median(-1).values for image in padded]  # one image at a time: size^2 copies
+    return torch.stack(rows) if rows else pixels
 
 
 def filter_valid(pixels: Tensor, kernel: Tensor) -> Tensor:
