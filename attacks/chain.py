@@ -32,8 +32,16 @@ class Chain(Attack):
 
     @property
     def needs(self) -> Access:
-        """The most that a stage needs."""
+        """The most that a stage asks for."""
         return max(stage.needs for stage in self.stages)
+
+    def access(self) -> Access:
+        """The most that a stage needs of the evaluated target."""
+        return max(stage.access() for stage in self.stages)
+
+    def asked_instead(self) -> tuple[str, ...]:
+        """The surrogates of all stages."""
+        return tuple(dict.fromkeys(name for stage in self.stages for name in stage.asked_instead()))
 
     @property
     def tier(self) -> Tier:
@@ -63,6 +71,6 @@ class Chain(Attack):
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """Images (n, 3, h, w) in [0, 1] -> what the last stage leaves; stages hand on 8-bit pixels, as files would."""
         for name, stage in zip(self.names, self.stages, strict=True):
-            result = stage.perturb(objective, rng.fork(name))
+            result = stage.run(objective, rng.fork(name))
             objective = objective.with_images(result.with_pixels(to_grid(result.pixels, objective.images.pixels, stage.budget())))
         return objective.images

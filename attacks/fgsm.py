@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from redteam.attack import Attack, State
+from redteam.attack import OptimisedAttack, State
 from redteam.attacks.noise import Noise
 from redteam.component import Radius
 from redteam.files import Budget
@@ -21,7 +21,7 @@ from redteam.target import Access
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSM(Attack):
+class FGSM(OptimisedAttack):
     """Move every pixel by eps against the gradient's sign.
 
     eps: radius of the L-infinity ball, image units

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from redteam.attack import Attack, State
+from redteam.attack import OptimisedAttack, State
 from redteam.attacks.noise import Noise
 from redteam.component import Radius
 from redteam.files import Budget
@@ -27,7 +27,7 @@ from redteam.target import Access
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD(Attack):
+class PGD(OptimisedAttack):
     """Lower the objective's loss by steps along the gradient's sign (linf) or direction (l2), projected back into the ball.
 
     norm:         of the ball, over all pixels and channels of one image

@@ -20,7 +20,7 @@ from redteam.run.opening import LOG
 class ForkedWorker(Worker):
     """Behaves as a started worker does: own session, own log, no inherited descriptors, dead with its parent."""
 
-    def _start(self, run_dir: RunDir, folder: Path, events: int) -> Forked:
+    def _start(self, run_dir: RunDir, environment: dict[str, str], events: int) -> Forked:
         reader, writer = os.pipe()
         pid = fork()
         if pid == 0:

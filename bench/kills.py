@@ -3,14 +3,15 @@
     python bench/kills.py                       1,000 kills, about half an hour
     python bench/kills.py --kills 20 --started  real processes: each session starts Python, imports torch and plans, as `redteam resume` does
 
-Kills are SIGKILL, to the coordinator and to its worker in turn, at times drawn from --seed. A run that is complete is compared byte by byte
-with the undisturbed one (results.jsonl, summary.json, gates.json), and another begins. By default both processes are forked from this one, so
-that only imports are saved: planning, locking, the ledger, the talk between coordinator and worker, and finalising are the real code.
+Kills are SIGKILL, to the coordinator and to one of what it started in turn, at times drawn from --seed. A run that is complete is compared byte by
+byte with the undisturbed one of a single worker (results.jsonl, summary.json, gates.json), and another begins. By default all processes are forked
+from this one, so that only imports are saved: planning, locking, the ledger, the talk between coordinator and workers, and finalising are the real code.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -61,20 +63,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--started", action="store_true", help="start real processes instead of forking")
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+    begin = started if options.started else forked
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(0 if survives(Path(folder), options.kills, random.Random(options.seed), started if options.started else forked) else 1)
+        sys.exit(0 if survives(Path(folder), options.kills, random.Random(options.seed), partial(begin, workers=options.workers)) else 1)
 
 
-def survives(folder: Path, kills: int, rng: random.Random, begin: Callable[[RunDir], Session]) -> bool:
+def survives(folder: Path, kills: int, rng: random.Random, begin: Callable[..., Session]) -> bool:
     """Whether every run that was killed gave the bytes of the undisturbed one."""
     write_inputs(folder)
     started_at = time.monotonic()
     undisturbed = new_run(folder, 0)
-    if (code := begin(undisturbed).wait()) not in COMPLETE:
+    if (code := begin(undisturbed, workers=1).wait()) not in COMPLETE:
         raise SystemExit(f"the undisturbed run ended with exit status {code}")
     usual = time.monotonic() - started_at
     want = {name: (undisturbed.path / name).read_bytes() for name in COMPARED}
@@ -90,7 +94,7 @@ def survives(folder: Path, kills: int, rng: random.Random, begin: Callable[[RunD
             if (run_dir.path / name).read_bytes() != data:
                 print(f"run {runs}: {name} differs after {done} kills; see {run_dir.path}")
                 return False
-        if leftovers := [path.name for path in run_dir.path.rglob("*.tmp")]:
+        if leftovers := [path.name for path in run_dir.path.rglob("*") if path.suffix == ".tmp" or path.parent.name == "leases"]:
             print(f"run {runs}: left over: {leftovers}")
             return False
     print(f"{done} kills over {runs} runs: every run gave the bytes of the undisturbed one")
@@ -98,14 +102,13 @@ def survives(folder: Path, kills: int, rng: random.Random, begin: Callable[[RunD
 
 
 def disturbed(session: Session, usual: float, rng: random.Random) -> int | None:
-    """Kill the worker once and then the coordinator, at random times -> how many died; None once the run is complete."""
+    """Kill one of its processes and then the coordinator, at random times -> how many died; None once the run is complete."""
     died = 0
-    for victim in (worker_of, lambda pid: pid):
+    for victim in (partial(one_below, rng), lambda pid: pid):
         if not alive_after(session, rng.uniform(0, usual / 2)):
             return None if session.wait() in COMPLETE else _failed(session)
         if (pid := victim(session.pid)) is not None:
-            os.kill(pid, signal.SIGKILL)
-            died += 1
+            died += kill(pid)
     session.wait()
     return died
 
@@ -123,16 +126,30 @@ def alive_after(session: Session, seconds: float) -> bool:
     return False
 
 
-def worker_of(pid: int) -> int | None:
-    """The only child of a coordinator; None where it has none."""
+def kill(pid: int) -> bool:
+    """Whether there was something to kill."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
+
+
+def one_below(rng: random.Random, pid: int) -> int | None:
+    """A worker, or what forks workers; None where a coordinator has started neither."""
+    found = below(pid)
+    return rng.choice(found) if found else None
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process and its children started."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return None
-    return int(children[0]) if children else None
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [*children, *(other for child in children for other in below(child))]
 
 
-def forked(run_dir: RunDir) -> Session:
+def forked(run_dir: RunDir, workers: int) -> Session:
     """A coordinator that is forked from here, with forked workers."""
     reader, writer = os.pipe()
     pid = fork()
@@ -140,7 +157,7 @@ def forked(run_dir: RunDir) -> Session:
         code = 1
         try:
             with run_dir.hold():
-                go(run_dir, start=ForkedWorker)
+                go(run_dir, start=ForkedWorker, workers=workers)
             code = 0
         finally:
             os._exit(code)
@@ -148,9 +165,9 @@ def forked(run_dir: RunDir) -> Session:
     return Forked(pid, os.fdopen(writer, "wb"))
 
 
-def started(run_dir: RunDir) -> Session:
+def started(run_dir: RunDir, workers: int) -> Session:
     """`redteam resume` as a user starts it."""
-    return subprocess.Popen([sys.executable, "-m", "redteam", "resume", str(run_dir.path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-m", "redteam", "resume", str(run_dir.path), "--workers", str(workers)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def new_run(folder: Path, number: int) -> RunDir:

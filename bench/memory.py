@@ -3,7 +3,8 @@
     python bench/memory.py
 
 Pictures of 64 x 64 px, the brightness detector (no network, so that nothing hides growth), JPEG and one step of PGD with its control arms. Peak memory is
-the largest resident set (VmHWM) of the coordinator plus that of the worker; both are printed, and how much each grows.
+the largest resident set (VmHWM) of the coordinator plus that of its one worker; both are printed, and how much each grows. What forks the
+worker does nothing once it has, and shares most of its memory with it.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ def peak(images: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_inputs(folder, images)
-        process = subprocess.Popen([sys.executable, "-m", "redteam", "run", "s.yaml", "-o", "r"], cwd=folder, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        process = subprocess.Popen([sys.executable, "-m", "redteam", "run", "s.yaml", "-o", "r", "--workers", "1"], cwd=folder, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
         found = {"coordinator": 0.0, "worker": 0.0}
         while process.poll() is None:
             found["coordinator"] = max(found["coordinator"], high_water(process.pid))
-            found["worker"] = max([found["worker"], *map(high_water, children(process.pid))])
+            found["worker"] = max([found["worker"], *map(high_water, workers(process.pid))])
             time.sleep(0.02)
     if process.returncode != 0:
         raise SystemExit(f"redteam run ended with exit status {process.returncode}")
@@ -66,6 +67,11 @@ def high_water(pid: int) -> float:
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def workers(pid: int) -> list[int]:
+    """The processes that were forked by what a process started."""
+    return [other for child in children(pid) for other in children(child)]
 
 
 def children(pid: int) -> list[int]:

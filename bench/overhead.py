@@ -89,15 +89,14 @@ def with_redteam(folder: Path) -> dict[str, float]:
     ready: list[float] = []
 
     class Watched(Worker):
-        def next(self, patience_s: float) -> dict[str, object]:
-            event = super().next(patience_s)
-            if event["event"] == "ready":
-                ready.append(time.process_time())
-            return event
+        def news(self) -> list[dict[str, object]]:
+            events = super().news()
+            ready.extend(time.process_time() for event in events if event["event"] == "ready")
+            return events
 
     run_dir = opening.begin(folder / f"run-{time.time_ns()}", folder / "s.yaml", {})
     with run_dir.hold():
-        go(run_dir, start=Watched)
+        go(run_dir, start=Watched, workers=1)
         write_reports(run_dir.path)
     coordinator = time.process_time() - ready[0]
     worker = sum(json.loads(line)["cpu_s"] for line in (run_dir.path / "perf.jsonl").read_text().splitlines())

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from redteam.component import Component
+from redteam.component import Component, TargetRef
 from redteam.files import Budget
 from redteam.images import Images
 from redteam.objective import Objective
@@ -34,7 +34,7 @@ class Attack(Component):
     goal: what the adversary wants; where not given, the default of the target's kind (both directions for a detector)
     """
 
-    needs: ClassVar[Access] = Access.NONE  # the least that the evaluated target must give
+    needs: ClassVar[Access] = Access.NONE  # the most that it asks its objective for
     tier: ClassVar[Tier] = Tier.SAMPLE
     geometric: ClassVar[bool] = False  # whether pixels move or the size changes, so that pixelwise quality means nothing
     family: ClassVar[str] = "distortion"
@@ -45,6 +45,18 @@ class Attack(Component):
     def fit(self, objectives: Iterable[Objective], rng: SampleRNG) -> State | None:
         """Learn from training batches once for a cell, before any image is attacked. Most attacks have nothing to learn."""
         return None
+
+    def run(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
+        """`perturb` under the objective that this attack is to ask: what the engine and a chain call."""
+        return self.perturb(objective, rng, state)
+
+    def access(self) -> Access:
+        """The least that the evaluated target must give."""
+        return self.needs
+
+    def asked_instead(self) -> tuple[str, ...]:
+        """The surrogates that it asks instead of the evaluated target: target ids of the scenario, or zoo names."""
+        return ()
 
     @abstractmethod
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
@@ -61,3 +73,25 @@ class Attack(Component):
     def strengths(self) -> dict[str, float]:
         """The numbers that place it on a strength axis."""
         return {self.strength: getattr(self, self.strength)} if self.strength else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisedAttack(Attack):
+    """Base of all attacks that follow an objective's answers; with surrogates each of them is a transfer attack.
+
+    surrogates: targets that are asked instead of the evaluated one, which then gives nothing away; their losses are averaged
+    """
+
+    surrogates: tuple[TargetRef, ...] = ()
+
+    def run(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
+        """`perturb` against the surrogates where there are some, else against the evaluated target."""
+        return self.perturb(objective.through(self.surrogates) if self.surrogates else objective, rng, state)
+
+    def access(self) -> Access:
+        """What it needs; nothing of a target that it never asks."""
+        return Access.NONE if self.surrogates else self.needs
+
+    def asked_instead(self) -> tuple[str, ...]:
+        """The surrogates."""
+        return self.surrogates

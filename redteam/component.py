@@ -105,7 +105,7 @@ def type_name(hint: Any) -> str:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         references = [m for m in args[1:] if isinstance(m, Reference)]
-        return f"{references[0].group} id, zoo name or path" if references else type_name(args[0])
+        return _reference_name(references[0]) if references else type_name(args[0])
     if origin is Literal:
         return " | ".join(repr(a) for a in args)
     if origin in (typing.Union, types.UnionType):
@@ -116,6 +116,10 @@ def type_name(hint: Any) -> str:
         return f"mapping to {type_name(args[1])}"
     plain = {float: "number", int: "integer", str: "text", bool: "true | false", Path: "path", Any: "anything"}
     return plain.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _reference_name(reference: Reference) -> str:
+    return {"target": "target id or zoo name", "attack": "attack id, zoo name or path", "model": "zoo name or path"}[reference.group]
 
 
 def interval(hint: Any) -> str:

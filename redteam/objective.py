@@ -8,6 +8,7 @@ adversary is better off, `margin` is in log-odds and below 0 once the adversary 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,8 @@ from redteam.files import Budget, FileFormat, to_grid
 from redteam.images import Images
 from redteam.seeding import Index
 from redteam.target import Access, Detector, Target, adversary_sees
+
+Surrogates = Mapping[str, Target]  # by name
 
 
 class Goal(ABC):
@@ -42,13 +45,13 @@ class Goal(ABC):
     def margin(self, response: Tensor, images: Images, target: Target) -> Tensor:
         """Response (n, ...) -> (n,) float64 log-odds by which the target still holds; below 0 the adversary has succeeded."""
 
-    def on(self, target: Target, images: Images, *, file: FileFormat | None = None, budget: Budget | None = None) -> Objective:
+    def on(self, target: Target, images: Images, *, file: FileFormat | None = None, budget: Budget | None = None, surrogates: Surrogates | None = None) -> Objective:
         """The objective of this goal for one target and one batch; success is judged in `file` and rounded inside `budget`."""
         if target.kind != self.kind:
             raise ValueError(f"goal {self.name} is about a {self.kind}, but {target.name} is a {target.kind}")
         if not self.concerns(images.labels).all():
             raise ValueError(f"goal {self.name} does not concern every image of the batch; take images.subset(goal.concerns(images.labels))")
-        return Objective(self, target, images, file or FileFormat(), budget)
+        return Objective(self, target, images, file or FileFormat(), budget, surrogates)
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,10 @@ class Objective:
     budget: the ball that the attack declared, which rounding to 8 bits must not leave; None for attacks without one
     """
 
-    def __init__(self, goal: Goal, target: Target, images: Images, file: FileFormat, budget: Budget | None) -> None:
+    def __init__(self, goal: Goal, target: Target, images: Images, file: FileFormat, budget: Budget | None, surrogates: Surrogates | None = None) -> None:
         self.images = images
         self.budget = budget
-        self._goal, self._target, self._file = goal, target, file
+        self._goal, self._target, self._file, self._surrogates = goal, target, file, surrogates or {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -119,6 +122,15 @@ class Objective:
 
     def gradient(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) in [0, 1] -> gradient of the loss, same shape, zero where it is absent or not finite (both are booked). Needs gradients."""
+        return self._differentiated(pixels)[1]
+
+    def margin_and_gradient(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Margin (n,) float64 and gradient of the loss (n, 3, h, w), as `margin` and `gradient` give them, for the price of one gradient."""
+        response, gradient = self._differentiated(pixels)
+        return self._goal.margin(response, self.images, self._target), gradient
+
+    def _differentiated(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The target's response, and the gradient of the loss."""
         self._check(pixels)
         x = pixels.detach().requires_grad_(True)
         with adversary_sees(self._target, Access.GRADIENTS, "a gradient"):
@@ -128,11 +140,11 @@ class Objective:
         if gradient is None:
             everyone = [True] * len(self)
             self._target.ledger.book_gradient(self.images.ids, zero=[False] * len(self), broken=everyone)
-            return torch.zeros_like(pixels)
+            return response.detach(), torch.zeros_like(pixels)
         largest = gradient.abs().flatten(1).amax(1)  # one pass: NaN and inf are the largest, and only zeros give 0
         broken, zero = ~largest.isfinite(), largest == 0
         self._target.ledger.book_gradient(self.images.ids, zero.tolist(), broken.tolist())
-        return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0) if broken.any() else gradient
+        return response.detach(), torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0) if broken.any() else gradient
 
     def margin(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) in [0, 1] -> (n,) float64 log-odds, below 0 where the adversary has succeeded. Needs scores."""
@@ -145,11 +157,16 @@ class Objective:
 
     def subset(self, index: Index) -> Objective:
         """The objective of some of the images; the accounts stay the same."""
-        return Objective(self._goal, self._target, self.images.subset(index), self._file, self.budget)
+        return self.with_images(self.images.subset(index))
 
     def with_images(self, images: Images) -> Objective:
         """The same goal and target on images as an earlier stage of a chain left them."""
-        return Objective(self._goal, self._target, images, self._file, self.budget)
+        return Objective(self._goal, self._target, images, self._file, self.budget, self._surrogates)
+
+    def through(self, names: Sequence[str]) -> Objective:
+        """The same goal on the same images, on the surrogates of these names; each has a ledger of its own."""
+        members = [Objective(self._goal, self._surrogates[name], self.images, self._file, self.budget) for name in names]
+        return members[0] if len(members) == 1 else Ensemble(members)
 
     def _ask(self, pixels: Tensor, access: Access, wish: str) -> Tensor:
         self._check(pixels)
@@ -161,3 +178,43 @@ class Objective:
     def _check(self, pixels: Tensor) -> None:
         if len(pixels) != len(self):
             raise ValueError(f"objective: {len(self)} images, got pixels of {len(pixels)}; each question is booked on one image, so ask once for every candidate")
+
+
+class Ensemble(Objective):
+    """One goal on several targets at once: what all of them answer, averaged; it has succeeded where it has on each.
+
+    Source: Liu et al., "Delving into Transferable Adversarial Examples and Black-box Attacks", ICLR 2017, arXiv:1611.02770, section 5.
+    Deviation: losses in log-odds are averaged, which is the ensemble in logits of Dong et al., CVPR 2018, arXiv:1710.06081, eq. 10, with equal weights.
+    """
+
+    def __init__(self, members: Sequence[Objective]) -> None:
+        self.images, self.budget = members[0].images, members[0].budget
+        self._members = tuple(members)
+
+    def loss(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) in [0, 1] -> (n,), the mean of the members' losses."""
+        return self._mean(lambda member: member.loss(pixels))
+
+    def gradient(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) in [0, 1] -> the mean of the members' gradients."""
+        return self._mean(lambda member: member.gradient(pixels))
+
+    def margin_and_gradient(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (n, 3, h, w) in [0, 1] -> the largest of the members' margins, and the mean of their gradients."""
+        margins, gradients = zip(*(member.margin_and_gradient(pixels) for member in self._members), strict=True)
+        return torch.stack(margins).amax(0), torch.stack(gradients).mean(0)
+
+    def margin(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) in [0, 1] -> (n,) float64, the largest of the members' margins: below 0 once all are fooled."""
+        return torch.stack([member.margin(pixels) for member in self._members]).amax(0)
+
+    def succeeded(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) in [0, 1] -> (n,) bool, whether all members are fooled by what a file would hold."""
+        return torch.stack([member.succeeded(pixels) for member in self._members]).all(0)
+
+    def with_images(self, images: Images) -> Objective:
+        """The same members on other images."""
+        return Ensemble([member.with_images(images) for member in self._members])
+
+    def _mean(self, ask: Callable[[Objective], Tensor]) -> Tensor:
+        return torch.stack([ask(member) for member in self._members]).mean(0)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from redteam.seeding import canonical, digest
 
 SCHEMA = "redteam.result/1"
-Status = Literal["ok", "error", "timeout", "crash"]
+Status = Literal["ok", "error", "timeout", "crash", "oom"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,10 @@ class Record:
                source_score (before the file) and repeat_score (asked again in another batch)
     quality:   psnr_db, ssim, linf_levels, l2 between what the two files hold; null where undefined, with the reason in `nonfinite`
     valid:     whether the budget was kept, measured on the 8-bit grid
-    cost:      queries, forwards, backwards, zero_gradients, broken_gradients, first_gradient_zero
+    cost:      queries, forwards, backwards, zero_gradients, broken_gradients, first_gradient_zero; of a transfer attack also surrogate_queries, surrogate_backwards
     artifacts: files of the run directory that show this row: role -> relative path
-    determinism: tier, seed; micro_batch where the tier is microbatch
-    warnings:  codes: zero_gradient, attack_noop, input_mutated, ran_alone
+    determinism: tier, seed; micro_batch where the tier is microbatch, effective_batch where memory was short and fewer images were computed together
+    warnings:  codes: zero_gradient, attack_noop, input_mutated, ran_alone, memory_backoff
     """
 
     rid: str

@@ -53,6 +53,11 @@ class Cost:
     broken_gradients: int = 0
     first_gradient_zero: bool = False
 
+    def __add__(self, other: Cost) -> Cost:
+        """What both spent."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in ("queries", "forwards", "backwards", "zero_gradients", "broken_gradients")}
+        return Cost(**sums, first_gradient_zero=self.first_gradient_zero or other.first_gradient_zero)
+
 
 class Ledger:
     """What was asked of one target, by image id. The objective books; attacks cannot forget to."""
@@ -112,6 +117,10 @@ class Target(ABC):
         if access > self.access:
             raise AccessError(f"{self.name}: access can be lowered, not raised from {self.access.word} to {access.word}")
         return self._changed(access=access)
+
+    def apart(self) -> Self:
+        """The same target with a ledger of its own, as a surrogate has it."""
+        return self._changed(ledger=Ledger())
 
     def _changed(self, **attributes: object) -> Self:
         other = copy.copy(self)

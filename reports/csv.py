@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from redteam.measure.names import METRICS
-from redteam.reports.directory import read_summary
+from redteam.reports.certainty import measured_by_cell
+from redteam.reports.directory import RunDirectory, read_run
 from redteam.reports.wording import number
 
 COLUMNS = (
@@ -23,22 +24,28 @@ Json = Mapping[str, Any]
 
 
 def render_csv(run_dir: Path) -> str:
-    """A tidy table of the run; `strength` is JSON, `flags` are joined by spaces.
+    """A tidy table of a run directory."""
+    return table(read_run(run_dir))
+
+
+def table(run: RunDirectory) -> str:
+    """A tidy table of the run; `strength` is JSON, `flags` are joined by spaces. What scores say of certainty stands below a cell's own metrics.
 
     Texts that a spreadsheet would take for a formula get an apostrophe in front.
     """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for cell in read_summary(Path(run_dir))["cells"]:
-        writer.writerows({name: _safe(value) for name, value in row.items()} for row in _rows(cell))
+    sure = measured_by_cell(run)
+    for cell in run.summary["cells"]:
+        writer.writerows({name: _safe(value) for name, value in row.items()} for row in _rows(cell, sure.get(str(cell.get("key")), {})))
     return buffer.getvalue()
 
 
-def _rows(cell: Json) -> Iterator[dict[str, object]]:
-    metrics, absent = cell.get("metrics") or {}, cell.get("absent") or {}
+def _rows(cell: Json, sure: Json) -> Iterator[dict[str, object]]:
+    metrics, absent = {**(cell.get("metrics") or {}), **sure}, cell.get("absent") or {}
     known = [name for name in METRICS if name in metrics or name in absent]
-    for name in [*known, *sorted({*metrics, *absent} - set(METRICS))]:
+    for name in [*known, *sorted({*metrics, *absent} - set(METRICS) - set(sure)), *sure]:
         metric = metrics.get(name) or {}
         figures = {end: "" if number(metric.get(end)) is None else metric[end] for end in ("value", "low", "high", "n")}
         yield {**_place(cell), "metric": name, **figures, "absent": absent.get(name, "")}

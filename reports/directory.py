@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from redteam.record import Record
+from redteam.reports.rows import Rows, read_rows
 
 SUMMARY_SCHEMA = "redteam.summary/"
 NAMED = ("data", "target", "defense", "attack")  # a cell without them cannot be placed in any table
@@ -46,6 +47,11 @@ class RunDirectory:
     def complete(self) -> bool:
         """Whether every planned unit is in the figures."""
         return self.summary.get("status") == "complete"
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The records, read when they are first asked for."""
+        return read_rows(self.path / "results.jsonl", frozenset(str(cell.get("key")) for cell in self.summary["cells"] if cell.get("control")))
 
 
 def read_run(path: Path) -> RunDirectory:
@@ -87,22 +93,6 @@ def read_summary(path: Path) -> Json:
         raise RunDirectoryError(f"{file}: cells must be a list of objects with {', '.join(NAMED)}, got another shape; resume the run to write it again")
     empty = {name: [] for name in ("data", "targets", "thresholds", "defenses", "worst_case")}
     return {**empty, "scenario": "unnamed", "status": "incomplete", "file": {}, **summary}
-
-
-def records(run: RunDirectory, problems: list[str]) -> Iterator[Record]:
-    """The rows of results.jsonl in order; a broken line is left out and counted in one sentence of `problems`."""
-    broken = 0
-    try:
-        with open(run.path / "results.jsonl", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    yield Record.from_json(line)
-                except (ValueError, TypeError, KeyError):
-                    broken += 1
-    except OSError:
-        problems.append("results.jsonl is missing or cannot be read: single images cannot be shown.")
-    if broken:
-        problems.append(f"results.jsonl has {broken} broken line{'s' if broken > 1 else ''}, left out of the gallery.")
 
 
 def inside(run: RunDirectory, relative: str) -> Path | None:

@@ -6,7 +6,6 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from PIL import Image
 
 from redteam.record import Record
 from redteam.reports import wording
-from redteam.reports.directory import RunDirectory, inside, records
+from redteam.reports.directory import RunDirectory, inside
 from redteam.reports.wording import counted, number, plain
 
 SIDE = 192  # pixels of the longer side
@@ -56,13 +55,12 @@ class Gallery:
 
 def gallery(run: RunDirectory) -> Gallery:
     """The first fake and the first real image of each attacked cell, as far as the caps allow; never chosen by outcome."""
-    notes: list[str] = []
-    candidates, clean = _candidates(run, notes)
+    candidates, notes = run.rows.exhibits, list(run.rows.problems)
     chosen = _spread(candidates, MOST)
     exhibits: list[Exhibit] = []
     spent = missing = 0
     for record in chosen:
-        exhibit = _exhibit(run, record, clean.get(record.clean_rid or ""))
+        exhibit = _exhibit(run, record, run.rows.clean.get(record.clean_rid or ""))
         size = 0 if exhibit is None else sum(len(picture.uri) for picture in exhibit.pictures)
         if exhibit is None:
             missing += 1
@@ -74,19 +72,6 @@ def gallery(run: RunDirectory) -> Gallery:
     if len(candidates) > len(exhibits) + missing:
         notes.append(f"{len(exhibits)} of {counted(len(candidates), 'stored image')} shown, spread over the cells and not chosen by outcome; all files lie under artifacts/.")
     return Gallery(tuple(exhibits), tuple(notes))
-
-
-def _candidates(run: RunDirectory, notes: list[str]) -> tuple[list[Record], dict[str, Any]]:
-    """One record of each label and attacked cell that has files, in plan order; and the clean scores by rid."""
-    controls = {cell.get("key") for cell in run.summary["cells"] if cell.get("control")}
-    first: dict[tuple[str, int], Record] = {}
-    clean: dict[str, Any] = {}
-    for record in records(run, notes):
-        if record.attack == "identity":
-            clean[record.rid] = record.outcome.get("score")
-        elif record.cell not in controls and {"before", "after"} <= set(record.artifacts):
-            first.setdefault((record.cell, record.label), record)
-    return list(first.values()), clean
 
 
 def _spread(candidates: list[Record], most: int) -> list[Record]:

@@ -1,7 +1,9 @@
-"""report.html: one file that needs no network, no script and no other file."""
+"""report.html: one file that needs no network and no other file; its script sorts, filters and saves, and nothing is missing without it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,14 +12,17 @@ from typing import Any, TypeVar
 import jinja2
 from markupsafe import Markup
 
-from redteam.reports import environment, figures, headline, tables, wording, words
+from redteam.reports import certainty, drawing, environment, figures, headline, tables, wording, words
+from redteam.reports.budgets import budgets
 from redteam.reports.directory import RunDirectory, read_run
 from redteam.reports.flags import flags
+from redteam.reports.frontier import frontiers
 from redteam.reports.gallery import gallery
 from redteam.reports.gates import gate_rows
 from redteam.reports.groups import group_tables
 
 TEMPLATES = Path(__file__).parent / "templates"
+SIZE, AREA = (drawing.WIDTH, drawing.HEIGHT + drawing.HEAD, drawing.HEAD), (drawing.LEFT, drawing.RIGHT, drawing.TOP, drawing.BOTTOM)
 Placed = TypeVar("Placed")
 
 
@@ -27,13 +32,29 @@ def render_html(run_dir: Path) -> str:
     Raises:
         RunDirectoryError: summary.json is missing or broken.
     """
-    run = read_run(run_dir)
+    return page(read_run(run_dir))
+
+
+def page(run: RunDirectory) -> str:
+    """The report of a run that has been read."""
     return _environment().get_template("report.html.j2").render(_context(run))
 
 
+def plot(panel: drawing.Panel) -> str:
+    """One drawing as SVG, without its style."""
+    macros = _environment().get_template("figures.svg.j2").module
+    return str(macros.plot(panel, SIZE, AREA))  # type: ignore[attr-defined]
+
+
+def source(name: str) -> str:
+    """A style or the script, as it stands in the page."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
 def _context(run: RunDirectory) -> dict[str, Any]:
-    summary, pictures = run.summary, gallery(run)
+    summary = run.summary
     return {
+        **_parts(),
         "summary": summary,
         "complete": run.complete,
         "banners": headline.banners(run),
@@ -43,20 +64,47 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "gates": gate_rows(run.gates, summary),
         "blocks": tables.blocks(summary),
         "figures": _by_block(figures.curves(summary)),
+        "budgets": budgets(summary),
+        "frontiers": frontiers(run),
+        "certainty": certainty.certainty(run),
+        "certainty_columns": certainty.COLUMNS,
+        "recalls": certainty.RECALLS,
         "group_tables": _by_block(group_tables(summary)),
-        "gallery": pictures,
-        "flags": flags(summary),
+        "gallery": gallery(run),
+        "flags": (raised := flags(summary)),
+        "flag_index": {flag.id: i for i, flag in enumerate(raised, 1)},
+        "lost": lambda row: _lost(run, row),
         "environment": environment,
         "run": run,
         "words": words,
         "tables": tables,
         "undefended": tables.undefended,
-        "figure_size": (figures.WIDTH, figures.HEIGHT),
-        "figure_area": (figures.LEFT, figures.RIGHT, figures.TOP, figures.BOTTOM),
+        "figure_size": SIZE,
+        "figure_area": AREA,
         "titles": wording.metric_named,
         "direction": wording.direction,
         "counted": wording.counted,
     }
+
+
+def _parts() -> dict[str, Markup]:
+    """Style, script, and the policy that lets these run and nothing else."""
+    style, plot_style, script = (Markup(source(name)) for name in ("style.css", "plot.css", "report.js"))  # noqa: S704 - our own files
+    allowed = f"style-src {_hashed(style)} {_hashed(plot_style)}; script-src {_hashed(script)}"
+    policy = Markup(f"default-src 'none'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'")  # noqa: S704 - hashes
+    return {"style": style, "plot_style": plot_style, "script": script, "policy": policy}
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _lost(run: RunDirectory, row: tables.Row) -> str:
+    """How many rows of a cell have no outcome, by status where the records are at hand."""
+    counts = run.rows.lost.get(row.key)
+    if not counts or counts.total() != row.errors:
+        return wording.counted(row.errors, "error")
+    return ", ".join(f"{count} {wording.plain(status)}" for status, count in sorted(counts.items()))
 
 
 @cache

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
-from redteam.reports.directory import read_run
+from redteam.reports.directory import RunDirectory, read_run
 from redteam.reports.gates import GateRow, gate_rows
 from redteam.reports.wording import plain
 
@@ -15,14 +15,18 @@ OUTCOMES = {"pass": "", "fail": "failure", "inconclusive": "skipped"}  # anythin
 
 
 def render_junit(run_dir: Path) -> str:
+    """The gates of a run directory as one test suite."""
+    return suites(read_run(run_dir))
+
+
+def suites(run: RunDirectory) -> str:
     """fail -> failure, inconclusive -> skipped with its reason, invalid -> error. Gates that cannot be read are an error too."""
-    run = read_run(run_dir)
     unreadable = [GateRow("gates", "gates.json can be read", "", "invalid", "gates.json is missing or broken, so that no gate was judged", ())]
     rows = unreadable if run.gates is None else gate_rows(run.gates, run.summary)
-    suites = ET.Element("testsuites")
-    suites.append(_suite(str(run.summary["scenario"]), rows))
-    ET.indent(suites)
-    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+    root = ET.Element("testsuites")
+    root.append(_suite(str(run.summary["scenario"]), rows))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def _suite(scenario: str, rows: Sequence[GateRow]) -> ET.Element:

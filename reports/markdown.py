@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from redteam.reports import environment, headline, tables, wording, words
+from redteam.reports import certainty, environment, headline, tables, wording, words
 from redteam.reports.directory import RunDirectory, read_run
 from redteam.reports.flags import flags
+from redteam.reports.frontier import frontiers
 from redteam.reports.gates import gate_rows
 from redteam.reports.groups import group_tables
 from redteam.reports.tables import Block, Row, Shown
@@ -18,8 +19,12 @@ SPECIAL = re.compile(r"([\\`*_{}|~#])")
 
 def render_markdown(run_dir: Path) -> str:
     """The report of a run directory as Markdown with tables."""
-    run = read_run(run_dir)
-    sections = (_head(run), _legend(), _gates(run), _matrix(run), _groups(run), _flags(run), _reproduction(run))
+    return document(read_run(run_dir))
+
+
+def document(run: RunDirectory) -> str:
+    """The report of a run that has been read."""
+    sections = (_head(run), _legend(), _gates(run), _matrix(run), _quality(run), _classes(run), _groups(run), _flags(run), _reproduction(run))
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
@@ -85,6 +90,28 @@ def _unscoreable(row: Row) -> str:
 def _figure(shown: Shown) -> str:
     note = f" ({shown.note})" if shown.note else ""
     return f"{shown.text}{' ' + shown.interval if shown.interval else ''}{note}"
+
+
+def _quality(run: RunDirectory) -> Iterator[str]:
+    found = frontiers(run)
+    if found:
+        yield from ("## Quality against robustness", "")
+    for block in found:
+        yield from (f"- {_place(block.data, block.target, block.defense)}: {text(said)}" for said in block.sentences)
+    yield from ("",) if found else ()
+
+
+def _classes(run: RunDirectory) -> Iterator[str]:
+    found = certainty.certainty(run)
+    if found:
+        yield from ("## Each class, and how sure the target is", "")
+    for block in found:
+        yield from (f"### {_place(block.data, block.target, block.defense)}: both classes", "")
+        yield from (line for sentence in block.sentences for line in (text(sentence), ""))
+        heads = ["attack", *(_heading(name) for name in certainty.COLUMNS), "verdict"]
+        yield from _table(heads, [[row.label, *(_figure(row.shown[name]) for name in certainty.COLUMNS), words.verdict_word(row.verdict)] for row in block.rows])
+        yield from (f"{i}. {text(note)}" for i, note in enumerate(block.notes, 1))
+        yield from ("",) if block.notes else ()
 
 
 def _groups(run: RunDirectory) -> Iterator[str]:

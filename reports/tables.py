@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -235,7 +235,21 @@ def _detail(cell: Json, cells: list[Json], with_goal: bool) -> str:
     if cell.get("control"):
         served = [other for other in cells if cell.get("key") in (other.get("controls") or ()) and not other.get("control")]
         return f"control of {wording.listed(wording.attack_names(served))}" if served else "control"
-    return f"goal {wording.plain(cell.get('goal'))}" if with_goal else ""
+    asked = list(dict.fromkeys(_surrogates(cell.get("params"))))
+    parts = [f"goal {wording.plain(cell.get('goal'))}" if with_goal else "", f"made on the surrogate {wording.listed(asked)}, then shown to the target" if asked else ""]
+    return "; ".join(part for part in parts if part)
+
+
+def _surrogates(params: object) -> Iterator[str]:
+    """The models that an attack, or a stage of a chain, asks in place of the target."""
+    if isinstance(params, Mapping):
+        named = params.get("surrogates") or ()
+        yield from (wording.plain(name) for name in named) if isinstance(named, list | tuple) else (wording.plain(named),)
+        for value in params.values():
+            yield from _surrogates(value)
+    elif isinstance(params, list | tuple):
+        for value in params:
+            yield from _surrogates(value)
 
 
 def _worst_row(entry: Json, cells: Sequence[Json], columns: Sequence[str], notes: Notes) -> Row:

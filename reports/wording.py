@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-import unicodedata
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redteam.measure.names import METRICS, Metric
+from redteam.measure.names import CERTAINTY, METRICS, Metric
 
 DASH = "–"
 SPACE = "\u00a0"  # keeps a number and its unit on one line
-REORDERING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)}
-DECIMAL_SHARES = ("auc",)  # shares that the field writes as 0.94, not as 94 %
+REORDERING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the reading direction
+UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{REORDERING}\ufffe\uffff]")  # and controls, line ends, halves of pairs, what XML forbids
+DECIMAL_SHARES = ("auc", *CERTAINTY)  # shares that the field writes as 0.94, not as 94 %
+RECALL_REAL = Metric("Real images cleared", "Of the real images, the share that is called real (recall of label 0).", "share", "higher")
+KNOWN = {**METRICS, **CERTAINTY, "recall_real": RECALL_REAL}
 
 
 def plain(text: object) -> str:
@@ -21,7 +24,7 @@ def plain(text: object) -> str:
     >>> plain("a\x1b[31m\nb")
     'a\\x1b[31m\\nb'
     """
-    return "".join(_visible(char) for char in str(text))
+    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def number(value: object) -> float | None:
@@ -33,7 +36,7 @@ def number(value: object) -> float | None:
 
 def metric_named(name: str) -> Metric:
     """The entry of the metric table; a name that it does not know stands for itself."""
-    return METRICS.get(name) or Metric(plain(name), "", "", "neither")
+    return KNOWN.get(name) or Metric(plain(name), "", "", "neither")
 
 
 def direction(name: str) -> str:
@@ -96,7 +99,7 @@ def interval(name: str, low: float, high: float, n: float | None = None) -> str:
     """
     if name not in DECIMAL_SHARES and metric_named(name).unit == "share":
         return f"[{', '.join(percent_bounds(low, high, n))}]{SPACE}%"
-    if name in METRICS and metric_named(name).unit != "count":
+    if name in KNOWN and metric_named(name).unit != "count":
         return f"[{', '.join(_outward(low, high, _decimals(name, n)))}]"
     return f"[{significant(low)}, {significant(high)}]"
 
@@ -189,12 +192,6 @@ def listed(names: list[str], most: int = 3) -> str:
     """
     rest = len(names) - most
     return "; ".join(names if rest <= 0 else [*names[:most], f"and {rest} more"])
-
-
-def _visible(char: str) -> str:
-    if char in REORDERING or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
-        return char.encode("unicode_escape").decode()
-    return char
 
 
 def _percent_digits(n: float | None) -> int:

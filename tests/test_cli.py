@@ -34,11 +34,15 @@ def test_help_costs_less_than_half_a_second_of_cpu():
 
 
 FACTORY = """
-import time
+import ctypes, os, time
+from pathlib import Path
 
 def build():
     def score(x):
         time.sleep(0.04)
+        if Path("hang").exists():
+            Path(f"hanging-{os.getpid()}").touch()
+            ctypes.PyDLL(None).sleep(1000)  # no thread of the worker can do anything meanwhile
         return x.mean((1, 2, 3)) * 40 - 20
     return score
 """
@@ -54,7 +58,7 @@ attacks: [{id: jpeg, kind: jpeg, quality: {sweep: [95, 90, 85, 80, 75, 70, 65, 6
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A scenario of 36 units that takes a few seconds."""
+    """A scenario of 34 units that takes a few seconds."""
     rng = np.random.default_rng(0)
     for label, mean in (("real", 100), ("fake", 150)):
         (tmp_path / "data" / label).mkdir(parents=True)
@@ -86,8 +90,9 @@ def units(folder: Path) -> int:
     return len(list((folder / "r" / "units").glob("[!.]*.jsonl"))) if (folder / "r" / "units").is_dir() else 0
 
 
-def worker_of(process: subprocess.Popen[str]) -> int:
-    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+def below(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*children, *(other for child in children for other in below(child))]
 
 
 def gone(pid: int) -> bool:
@@ -99,26 +104,29 @@ def gone(pid: int) -> bool:
 
 @linux
 def test_real_processes_that_are_killed_interrupted_and_resumed_give_the_bytes_of_an_undisturbed_run(folder):
-    with redteam(folder, "run", "s.yaml", "-o", "r") as first:
+    with redteam(folder, "run", "s.yaml", "-o", "r", "--workers", "local:2") as first:
         until(lambda: units(folder) >= 4, "the first units")
-        os.kill(worker_of(first), signal.SIGKILL)
+        os.kill(below(first.pid)[-1], signal.SIGKILL)  # a worker, forked by a process of its own
         until(lambda: units(folder) >= 8, "units of the second worker")
         second = subprocess.run([sys.executable, "-m", "redteam", "resume", "r"], cwd=folder, capture_output=True, text=True, check=False)
         assert (second.returncode, second.stdout) == (75, "") and "another coordinator is working on r" in second.stderr
         assert first.poll() is None
-        worker = worker_of(first)
+        processes = below(first.pid)
+        (folder / "hang").touch()
+        until(lambda: len(list(folder.glob("hanging-*"))) == len(processes) - 1, "all workers to hang")
         first.kill()
         first.wait()
-        until(lambda: gone(worker), "the end of a worker without a coordinator")
+        until(lambda: all(gone(process) for process in processes), "the end of processes without a coordinator")
+    (folder / "hang").unlink()
     before = units(folder)
-    with redteam(folder, "resume", "r") as third:
+    with redteam(folder, "resume", "r", "--workers", "2") as third:
         until(lambda: units(folder) >= before + 3, "units of the resumed run")
-        worker = worker_of(third)
+        processes = below(third.pid)
         third.send_signal(signal.SIGINT)
         out, err = third.communicate(timeout=60)
         assert (third.returncode, out, err.splitlines()[-1]) == (130, "", "interrupted; everything finished is kept. Go on with: redteam resume r")
-        assert gone(worker)
-    with redteam(folder, "resume", "r", "--json") as last, redteam(folder, "run", "s.yaml", "-o", "undisturbed", "--json") as undisturbed:
+        assert all(gone(process) for process in processes)
+    with redteam(folder, "resume", "r", "--json") as last, redteam(folder, "run", "s.yaml", "-o", "undisturbed", "--workers", "1", "--json") as undisturbed:
         found, wanted = (json.loads(process.communicate(timeout=120)[0]) for process in (last, undisturbed))
     assert found["exit"] == wanted["exit"] == 0
     for name in ("results.jsonl", "summary.json", "scenario.lock.json", "plan.jsonl"):

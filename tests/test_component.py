@@ -78,7 +78,7 @@ def test_a_component_cannot_be_changed():
         (tuple[Annotated[float, Field(gt=0)], ...], "(0, inf)", "list of number"),
         (dict[str, int], "", "mapping to integer"),
         (bool, "", "true | false"),
-        (ModelRef, "", "model id, zoo name or path"),
+        (ModelRef, "", "zoo name or path"),
         (Any, "", "anything"),
     ],
 )

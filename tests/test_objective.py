@@ -216,3 +216,14 @@ def test_a_score_that_is_nan_is_no_success(make_images):
     images = make_images(4)
     target = function(lambda pixels: mean(pixels) * torch.nan)
     assert BOTH.on(target, images).succeeded(images.pixels).tolist() == [False] * 4
+
+
+def test_margin_and_gradient_are_those_of_two_questions_for_the_price_of_one(make_images):
+    images, target = make_images(4), linear()
+    objective = BOTH.on(target, images)
+    margin, gradient = objective.margin_and_gradient(images.pixels)
+    for cost in target.ledger.take(images.ids):
+        assert (cost.queries, cost.forwards, cost.backwards) == (1, 1, 1)
+    assert torch.equal(margin, objective.margin(images.pixels)) and margin.dtype == torch.float64
+    assert torch.equal(gradient, objective.gradient(images.pixels))
+    assert not margin.requires_grad

@@ -119,4 +119,4 @@ def _fragment(group: str, name: str, parameters: list[Parameter]) -> str:
 
 
 def _yaml(parameter: Parameter) -> str:
-    return f"{round(parameter.default * 255)}/255" if parameter.name == "eps" else _plain(parameter.default)
+    return f"{round(parameter.default * 255)}/255" if parameter.name == "eps" and parameter.default is not None else _plain(parameter.default)

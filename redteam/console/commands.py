@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,13 @@ def built_in() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def run(scenario: Path, output: Path | None, options: dict[str, Any], stamp: str, as_json: bool) -> int:
+def run(scenario: Path, folder: Path, options: dict[str, Any], workers: int | None, as_json: bool) -> int:
     """Begin a run and see it through."""
-    folder = output or Path("runs") / f"{scenario.stem}-{stamp}"
 
     def work() -> int:
         run_dir = opening.begin(folder, scenario, options)
         try:
-            return _see_through(run_dir, as_json)
+            return _see_through(run_dir, workers, as_json)
         except (Refused, Missing) as stop:
             stop.resumable &= not opening.discard(run_dir)
             raise
@@ -54,11 +54,28 @@ def run(scenario: Path, output: Path | None, options: dict[str, Any], stamp: str
     return guarded(work, _again(folder))
 
 
-def resume(path: Path, as_json: bool) -> int:
+def resume(path: Path, workers: int | None, as_json: bool) -> int:
     """Go on with a run."""
     if not opening.is_run(path):
         return _no_run(path)
-    return guarded(lambda: _see_through(RunDir(path), as_json), _again(path))
+    return guarded(lambda: _see_through(RunDir(path), workers, as_json), _again(path))
+
+
+def work(path: Path, workers: int | None) -> int:
+    """Help with a run."""
+    if not opening.is_run(path):
+        return _no_run(path)
+
+    def help_out() -> int:
+        from redteam.console.progress import watched
+        from redteam.run import session
+
+        with watched() as watch:
+            done = session.work(RunDir(path), watch, workers=workers)
+        click.echo(f"computed {done.computed} of {done.units} units here, and all are there; where no process holds the run, go on with: {_again(path)}")
+        return Exit.COMPLETE
+
+    return guarded(help_out, f"redteam work {shlex.quote(str(path))}")
 
 
 def _again(folder: Path) -> str:
@@ -69,15 +86,13 @@ def _no_run(path: Path) -> int:
     return say(f"{path} holds no {opening.RUN}; it is not a run directory", Exit.REFUSED)
 
 
-def _see_through(run_dir: RunDir, as_json: bool) -> int:
+def _see_through(run_dir: RunDir, workers: int | None, as_json: bool) -> int:
     with run_dir.hold():  # before anything heavy: whoever comes second is told at once
-        from rich.console import Console
+        from redteam.console.progress import watched
+        from redteam.run.session import go
 
-        from redteam.console.progress import Display
-        from redteam.run.session import Watch, go
-
-        with Display(Console(stderr=True, highlight=False)) as display:
-            ended = go(run_dir, Watch(display.begin, display.update))
+        with watched() as watch:
+            ended = go(run_dir, watch, workers=workers)
         _write_reports(run_dir)
     _show(run_dir, ended, as_json)
     if ended.code == Exit.INCOMPLETE:
@@ -108,11 +123,11 @@ def _incomplete(run_dir: RunDir, ended: Ended) -> str:
 
 
 def _write_reports(run_dir: RunDir, formats: tuple[str, ...] | None = None) -> list[Path]:
-    from redteam.reports.write import FORMATS, write_reports
+    from redteam.reports.write import ALWAYS, write_reports
     from redteam.run.ledger import storing
 
     with storing(run_dir.path / "reports"):
-        return write_reports(run_dir.path, formats or tuple(FORMATS))
+        return write_reports(run_dir.path, formats or ALWAYS)
 
 
 def dry_run(path: Path, options: dict[str, Any], as_json: bool) -> int:
@@ -137,7 +152,7 @@ def dry_run(path: Path, options: dict[str, Any], as_json: bool) -> int:
     return guarded(work)
 
 
-def validate(path: Path, as_json: bool) -> int:
+def validate(path: Path, sets: Sequence[str], as_json: bool) -> int:
     """Print the mistakes of a scenario."""
 
     def work() -> int:
@@ -145,7 +160,7 @@ def validate(path: Path, as_json: bool) -> int:
         from redteam.scenario.load import load
 
         try:
-            scenario, warnings = load(path, read_data=True)
+            scenario, warnings = load(path, sets=sets, read_data=True)
         except ScenarioError as error:
             click.echo(error.to_json() if as_json else str(error), err=not as_json)
             return Exit.REFUSED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -10,10 +12,18 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from redteam.run.coordinator import Progress as Step
+from redteam.run.session import Watch
 from redteam.scenario.errors import Problem
 from redteam.scenario.plan import Plan
 
 LINE_EVERY_S = 20.0
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Watch]:
+    """A run shown on standard error."""
+    with Display(Console(stderr=True, highlight=False)) as display:
+        yield Watch(display.begin, display.update)
 
 
 class Display:
@@ -46,8 +56,9 @@ class Display:
     def update(self, step: Step) -> None:
         """The run has come to another unit."""
         label = step.label if len(step.label) < 60 else step.label[:57] + "..."
+        several = f"{step.workers} workers, " if step.workers > 1 and label else ""
         lost = f", worker restarted {step.restarts} {'time' if step.restarts == 1 else 'times'}" if step.restarts else ""
-        self._bar.update(self._task, description=f"{label or 'done'}{lost}", completed=step.done, total=step.total)
+        self._bar.update(self._task, description=f"{several}{label or 'done'}{lost}", completed=step.done, total=step.total)
         if not self._live and (time.monotonic() - self._said > LINE_EVERY_S or step.done == step.total):
             self._said = time.monotonic()
-            self._console.print(f"{step.done}/{step.total} units{', ' + label if label else ''}{lost}", markup=False)
+            self._console.print(f"{step.done}/{step.total} units{', ' + several + label if label else ''}{lost}", markup=False)

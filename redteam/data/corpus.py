@@ -12,6 +12,7 @@ from pydantic import Field
 
 from redteam.component import Component
 
+NOT_CONTENT = ("missing", "unreadable")  # what a corpus says of a file that it cannot hash
 Resolve = Callable[[str], Any]  # a model reference ("zoo/vae-tiny") -> the loaded module
 
 
@@ -24,6 +25,24 @@ class UnreadableImage(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Container:
+    """How the file of an image holds its pixels, as the header says.
+
+    format:   PNG, JPEG, WEBP, BMP or TIFF
+    mode:     RGB, L (grey), P (palette), RGBA ...
+    quality:  of a JPEG, estimated from its luminance table, [1, 100]; None of other formats
+    standard: whether that table is the JPEG standard's, scaled as libjpeg and Pillow do; cameras and Photoshop have their own
+    chroma:   how a JPEG thins out its colours: 4:4:4, 4:2:2, 4:2:0, other; None of other formats and of grey
+    """
+
+    format: str
+    mode: str
+    quality: int | None = None
+    standard: bool | None = None
+    chroma: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One image of a corpus, before its pixels are read.
 
@@ -33,6 +52,7 @@ class Sample:
     height, width: in pixels
     content: what fixes the pixels: a hash of the file, or kind, version, seed and index of a generated image
     source:  how the corpus finds it again (a path, an index); not part of any hash
+    container: of its file; None where there is no file, or its header cannot be read
     """
 
     id: str
@@ -42,6 +62,7 @@ class Sample:
     width: int
     content: str
     source: Any = None
+    container: Container | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Images in two folders, real/ and fake/."""
+"""Images in two folders, real/ and fake/ or 0_real/ and 1_fake/, once or for each generator."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path, PurePosixPath
 
 from redteam.data.corpus import Corpus, CorpusError, Picture, Reader, Resolve, Sample
-from redteam.data.pictures import leaves, read_rgb, survey
+from redteam.data.pictures import header, read_rgb
+from redteam.data.walking import EXTENSIONS, images_under, is_image, shown, walk
 
-LABELS = {"real": 0, "fake": 1}
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+NAMES = (("real", "fake"), ("0_real", "1_fake"))  # of the folders of label 0 and 1
+LABELS = {name: label for pair in NAMES for label, name in enumerate(pair)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(Corpus):
     """Every image under real/ (label 0) and fake/ (label 1), at any depth, in the order of their paths.
 
-    An id is the path inside the folder with forward slashes, such as `real/day/x.png`. Images with one path below real/ and fake/,
-    extension aside (`real/day/x.png`, `fake/day/x.jpg`), are taken for one source image and form a group, named by its first real
-    image; every other image is its own group. A limit takes images in turn from real and fake, each in order, and from
-    the other alone when one runs out; a smaller limit takes a subset of a larger one's. Hidden files and folders are skipped; links to
-    files inside the folder are followed.
+    0_real/ and 1_fake/ are the same under other names. Where neither pair stands in the folder itself, pairs of one kind are looked for
+    below it, as in `<generator>/<class>/{0_real,1_fake}` of benchmarks; then an image outside of them is refused, for it has no label.
 
-    path: the folder that holds real/ and fake/
+    An id is the path inside the folder with forward slashes, such as `real/day/x.png`. Images with one path but for the name of the pair
+    and the extension (`real/day/x.png`, `fake/day/x.jpg`) are taken for one source image and form a group, named by its first real
+    image; every other image is its own group. A limit takes images in turn from real and fake (of each generator), each in order, and
+    from the others alone when one runs out; a smaller limit takes a subset of a larger one's. Hidden files and folders are skipped; links
+    to files inside the folder are followed.
+
+    path: the folder that holds real/ and fake/, or 0_real/ and 1_fake/, or folders with such pairs
     """
 
     path: Path
 
     def samples(self) -> Iterator[Sample]:
         """The samples in the order of their paths; reads headers and hashes files. Raises CorpusError."""
-        ids = self._ids()
-        groups = _groups(ids)
-        return (self._sample(name, groups[_stem(name)]) for name in _balanced(ids, self.limit))
+        sides = self._images()
+        groups = _groups(sides)
+        return (self._sample(name, *groups[name]) for name in _in_turn(sides, self.limit))
 
     def open(self, resolve: Resolve) -> Reader:
         """A function that reads one sample's file."""
@@ -45,81 +49,82 @@ class Folder(Corpus):
         """A folder has labels only; a manifest can name masks."""
         return False
 
-    def _sample(self, name: str, group: str) -> Sample:
-        height, width, content = survey(self.path / name)
-        return Sample(id=name, label=LABELS[_class(name)], group=group, height=height, width=width, content=content, source=name)
+    def _sample(self, name: str, label: int, group: str) -> Sample:
+        found = header(self.path / name)
+        return Sample(id=name, label=label, group=group, height=found.height, width=found.width, content=found.content, source=name, container=found.container)
 
-    def _ids(self) -> list[str]:
+    def _images(self) -> dict[str, list[str]]:
+        """Folder of one class -> its images in order; the folders of a pair one after the other, real first."""
         if not os.path.isdir(self.path):
             raise CorpusError(f"{self.path}: there is no such folder; give the folder that holds real/ and fake/")
-        absent = [f"{name}/" for name in LABELS if not os.path.isdir(self.path / name)]
+        sides = {top: sorted(images_under(self.path, top)) for top in self._sides()}
+        if not any(sides.values()):
+            names = " and ".join(f"{PurePosixPath(top).name}/" for top in list(sides)[:2])
+            raise CorpusError(f"{self.path}: {names} must hold images, got none; put in files that end in {', '.join(EXTENSIONS)}")
+        return sides
+
+    def _sides(self) -> list[str]:
+        """The folders that hold one class each, those of a pair together."""
+        here = [name for name in LABELS if os.path.isdir(self.path / name)]
+        if here:
+            return list(self._pair(here, ""))
+        pairs, outside = self._below()
+        if not pairs:
+            repair = "sort the images into real/ and fake/"
+            raise CorpusError(f"{self.path}: the folder must hold real/ and fake/ (or 0_real/ and 1_fake/, or folders with such pairs), got none of them; {repair}")
+        if outside:
+            raise CorpusError(f"{self.path}: an image must lie in a folder of a pair, got {shown(outside[0])}{f' and {len(outside) - 1} more' if len(outside) > 1 else ''} outside; move it or take it out")
+        found = [top for parent in sorted(pairs) for top in self._pair(pairs[parent], f"{parent}/")]
+        if len({PurePosixPath(top).name for top in found}) > 2:
+            raise CorpusError(f"{self.path}: all pairs must have the same names, got real/ and fake/ beside 0_real/ and 1_fake/; rename one kind")
+        return found
+
+    def _pair(self, found: list[str], parent: str) -> Iterator[str]:
+        """The two folders in one place, real first, or why they are no pair."""
+        kinds = [pair for pair in NAMES if set(pair) & set(found)]
+        if len(kinds) > 1:
+            raise CorpusError(f"{self.path}: {parent or 'the folder'} must hold one pair, got {', '.join(f'{name}/' for name in found)}; leave real/ and fake/ or 0_real/ and 1_fake/")
+        absent = [f"{name}/" for name in kinds[0] if name not in found]
         if absent:
-            raise CorpusError(f"{self.path}: the folder must hold real/ and fake/, got no {' and no '.join(absent)}; sort the images into real/ and fake/")
-        ids = sorted(found for name in LABELS for found in self._walk(name))
-        if not ids:
-            raise CorpusError(f"{self.path}: real/ and fake/ must hold images, got none; put in files that end in {', '.join(EXTENSIONS)}")
-        return ids
+            repair = f"sort the images into {kinds[0][0]}/ and {kinds[0][1]}/"
+            raise CorpusError(f"{self.path}: {parent or 'the folder'} must hold {kinds[0][0]}/ and {kinds[0][1]}/, got no {' and no '.join(absent)}; {repair}")
+        return (f"{parent}{name}" for name in kinds[0])
 
-    def _walk(self, top: str) -> Iterator[str]:
-        self._check_link(self.path / top, folder=True)
-        for here, folders, files in os.walk(self.path / top, onerror=_refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in folders:
-                self._check_link(Path(here, name), folder=True)
-            for name in files:
-                if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
-                    self._check_link(Path(here, name), folder=False)
-                    yield self._id(Path(here, name))
-
-    def _check_link(self, path: Path, *, folder: bool) -> None:
-        if not path.is_symlink():
-            return
-        name = path.relative_to(self.path).as_posix()
-        if leaves(self.path, path):
-            raise CorpusError(f"{self.path}: {_shown(name)} is a link that leaves the folder; copy what it points to into its place")
-        if folder:  # following it would list images twice, or for ever
-            raise CorpusError(f"{self.path}: {_shown(name)} is a link to a folder; replace it by the folder itself")
-
-    def _id(self, path: Path) -> str:
-        name = path.relative_to(self.path).as_posix()
-        if _shown(name) != name:
-            raise CorpusError(f"{self.path}: the file name {_shown(name)} must be UTF-8; rename the file")
-        return name
+    def _below(self) -> tuple[dict[str, list[str]], list[str]]:
+        """Parent -> the class folders in it, outermost only; and images that lie in none."""
+        pairs: dict[str, list[str]] = {}
+        outside = []
+        for here, files in walk(self.path):
+            place = PurePosixPath(Path(here).relative_to(self.path).as_posix())
+            top = next((n for n, part in enumerate(place.parts) if part in LABELS), None)
+            if top is None:
+                outside += [(place / name).as_posix() for name in files if is_image(name)]
+            elif top == len(place.parts) - 1:
+                pairs.setdefault(place.parent.as_posix(), []).append(place.name)
+        return pairs, sorted(outside)
 
 
-def _class(name: str) -> str:
-    return PurePosixPath(name).parts[0]
+def _groups(sides: dict[str, list[str]]) -> dict[str, tuple[int, str]]:
+    """Image -> its label and its group, the first image with its stem, real ones first.
 
-
-def _stem(name: str) -> str:
-    """The path below real/ or fake/ without the extension.
-
-    >>> _stem("fake/day/x.jpg")
-    'day/x'
+    >>> _groups({"g/0_real": ["g/0_real/x.png"], "g/1_fake": ["g/1_fake/x.jpg"]})["g/1_fake/x.jpg"]
+    (1, 'g/0_real/x.png')
     """
-    return PurePosixPath(name).relative_to(_class(name)).with_suffix("").as_posix()
+    first: dict[str, str] = {}
+    found = {}
+    for top, names in sides.items():
+        for name in names:
+            below = PurePosixPath(name).relative_to(top).with_suffix("")
+            stem = (PurePosixPath(top).parent / below).as_posix()
+            found[name] = LABELS[PurePosixPath(top).name], first.setdefault(stem, name)
+    return found
 
 
-def _groups(ids: list[str]) -> dict[str, str]:
-    """Stem -> the first id that has it, real ones first."""
-    real_first = sorted(ids, key=lambda name: LABELS[_class(name)])
-    return {_stem(name): name for name in reversed(real_first)}
+def _in_turn(sides: dict[str, list[str]], limit: int | None) -> list[str]:
+    """At most `limit` images, one of each folder in turn, back in order.
 
-
-def _balanced(ids: list[str], limit: int | None) -> list[str]:
-    """At most `limit` ids, real and fake in turn, back in order.
-
-    >>> _balanced(["fake/a", "fake/b", "fake/c", "real/a", "real/b"], 3)
+    >>> _in_turn({"real": ["real/a", "real/b"], "fake": ["fake/a", "fake/b", "fake/c"]}, 3)
     ['fake/a', 'real/a', 'real/b']
     """
-    classes = [[name for name in ids if _class(name) == title] for title in LABELS]
-    in_turn = (name for name in chain.from_iterable(zip_longest(*classes)) if name is not None)
+    in_turn = (name for name in chain.from_iterable(zip_longest(*sides.values())) if name is not None)
     return sorted(islice(in_turn, limit))
-
-
-def _shown(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _refuse(error: OSError) -> None:
-    raise CorpusError(f"{_shown(str(error.filename))}: the folder cannot be listed ({error.strerror}); make it readable")

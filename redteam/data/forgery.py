@@ -13,7 +13,7 @@ from pydantic import Field
 
 from redteam import registry
 from redteam.component import Component, ModelRef
-from redteam.data import copy_move, regenerate, splice
+from redteam.data import copy_move, regenerate, removal, resample, splice
 from redteam.data.corpus import Picture, Resolve
 
 
@@ -51,6 +51,37 @@ class CopyMove(Forgery):
     def forge(self, host: np.ndarray, donor: Callable[[], np.ndarray], rng: np.random.Generator, resolve: Resolve) -> Picture:
         """A region of the host over another place; the mask is the copy."""
         return Picture(*copy_move.copy_move(host, rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal(Forgery):
+    """Remove what stands out and continue its surroundings over its place.
+
+    Source: Pérez et al., "Poisson Image Editing", 2003; Pritch et al., "Shift-Map Image Editing", ICCV 2009.
+    """
+
+    def forge(self, host: np.ndarray, donor: Callable[[], np.ndarray], rng: np.random.Generator, resolve: Resolve) -> Picture:
+        """The host without the object; the mask is the place that was filled."""
+        return Picture(*removal.removal(host, rng))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resample(Forgery):
+    """Scale and turn a region, or the whole image, in place.
+
+    Source: Popescu & Farid, "Exposing Digital Forgeries by Detecting Traces of Resampling", IEEE TSP 2005.
+
+    kernel: of the interpolation
+    whole:  share of images that are resampled as a whole, their mask white everywhere
+    """
+
+    kernel: resample.Kernel = "bicubic"
+    whole: Annotated[float, Field(ge=0, le=1)] = 0.25
+
+    def forge(self, host: np.ndarray, donor: Callable[[], np.ndarray], rng: np.random.Generator, resolve: Resolve) -> Picture:
+        """The resampled host; the mask is the region, or everything."""
+        chosen = resample.resample_whole if rng.random() < self.whole else resample.resample_region
+        return Picture(*chosen(host, rng, self.kernel))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,25 @@
-"""Reads one image file that nobody vouches for: eight bits, RGB, upright, or a sentence that says why not."""
+"""Reads one image file that nobody vouches for: eight bits, RGB, upright, or a sentence that says why not.
+
+What becomes of each kind of file. Nothing is converted where two programs would convert differently; such a file is refused with the repair.
+
+| kind                                      | as an image                                           | as a mask                              |
+|-------------------------------------------|-------------------------------------------------------|----------------------------------------|
+| RGB, 8 bits a channel                     | as it is                                              | the mean over channels, above 127.5    |
+| grey, 8 bits                              | three equal channels                                  | the same, above 127.5                  |
+| palette                                   | the colours that it names                             | the mean of the colours                |
+| one bit                                   | refused: dithered or scanned, no photograph           | as it is                               |
+| alpha, a transparent colour               | dropped where opaque everywhere, else refused         | the same                               |
+| 16 bits, 32 bits, floats                  | refused: the last bits would go, by a rule unsaid     | refused                                |
+| CMYK, YCCK, Lab, HSV                      | refused: RGB values depend on a colour profile        | refused                                |
+| colour profile, gamma                     | ignored: the numbers in the file are the pixels       | ignored                                |
+| EXIF orientation                          | turned upright, and the listed size with it           | turned; must fit the upright image     |
+| animation (PNG, WebP)                     | refused                                               | refused                                |
+| several pages or pictures (TIFF, MPO)     | the first                                             | the first                              |
+| wrong or no extension                     | read as what it holds                                 | the same                               |
+| header of more than 89,478,485 pixels     | refused before anything is decoded                    | refused                                |
+| cut short, damaged, empty                 | refused, never filled up with grey                    | refused                                |
+| other formats (GIF, HEIC, EPS, SVG ...)   | refused                                               | refused                                |
+"""
 
 from __future__ import annotations
 
@@ -8,45 +29,58 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from redteam.data.corpus import UnreadableImage
+from redteam.data.containers import container
+from redteam.data.corpus import Container, UnreadableImage
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # no others: Pillow hands some, such as EPS, to outside programs
 PIXEL_LIMIT = 1024**3 // 12  # Pillow's own default; held here because programs often lift Pillow's
-_IMAGE_MODES = ("L", "LA", "P", "RGB", "RGBA")
-_MASK_MODES = ("1", *_IMAGE_MODES)
+MODES = ("L", "LA", "P", "RGB", "RGBA")
 _SWAPPED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """An image file -> (h, w, 3) uint8, turned upright as its EXIF says. Raises UnreadableImage.
+@dataclass(frozen=True)
+class Header:
+    """A file as a corpus lists it, its pixels unread.
 
-    8-bit RGB, grey and palette images are read, with an alpha channel only where it is opaque everywhere. Of a file with several pages
-    the first is read; an animation is refused.
+    height, width: 0 and 0 where the header cannot be read
+    content:       hash of the bytes; `missing` or `unreadable` where there are none to hash
+    container:     None where the header cannot be read
     """
-    return _upright(path, _IMAGE_MODES)
+
+    height: int
+    width: int
+    content: str
+    container: Container | None = None
 
 
-def read_mask(path: Path, height: int, width: int) -> np.ndarray:
-    """A mask file -> (height, width) uint8, 255 where the mean over channels is above 127.5 (forged), else 0. Raises UnreadableImage."""
-    levels = _upright(path, _MASK_MODES)
-    if levels.shape[:2] != (height, width):
-        found = f"{levels.shape[0]} high and {levels.shape[1]} wide"
-        raise UnreadableImage(f"{path.name}: a mask must be as large as its image, {height} high and {width} wide, got {found}; make the mask from this image")
-    forged = levels.sum(2, dtype=np.uint16) > 382  # of three channels: 3 * 127.5 = 382.5
-    if levels.any() and not forged.any():
-        brightest = int(levels.max())
-        raise UnreadableImage(f"{path.name}: a mask must be white (255) where the image is forged, got {brightest} at most; save it in black and white")
-    return forged.astype(np.uint8) * 255
+def read_rgb(path: Path) -> np.ndarray:
+    """An image file -> (h, w, 3) uint8 by the table above. Raises UnreadableImage."""
+    return read_upright(path, MODES)
+
+
+def read_upright(path: Path, modes: tuple[str, ...]) -> np.ndarray:
+    """A file in one of Pillow's modes -> (h, w, 3) uint8, turned as its EXIF says. Raises UnreadableImage."""
+    with opened(path) as picture:
+        check_kind(path, picture, modes)
+        size = _header_size(picture)
+        rgb = _opaque_rgb(path, picture)
+        if picture.format != "TIFF":  # Pillow turns a TIFF while it decodes
+            rgb = ImageOps.exif_transpose(rgb)
+        pixels = np.array(rgb)
+    if pixels.shape[:2] != size:  # a PNG may say its orientation after its pixels
+        raise UnreadableImage(f"{path.name}: the header and the pixels disagree on height and width; save it again as an 8-bit RGB PNG")
+    return pixels
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) that `read_rgb` will give, from the file's header alone. Raises UnreadableImage."""
-    with _opened(path) as picture:
+    with opened(path) as picture:
         return _header_size(picture)
 
 
@@ -60,38 +94,22 @@ def file_sha256(path: Path) -> str:
         raise UnreadableImage(_not_opened(path, error)) from error
 
 
-def survey(path: Path) -> tuple[int, int, str]:
-    """Height, width and content hash of a file as a corpus lists it.
-
-    A size of 0 x 0 says that the header cannot be read; content is `missing` or `unreadable` where there are no bytes to hash. Nothing
-    is raised: reading the sample later says what is wrong, and that becomes its `error` record.
-    """
+def header(path: Path) -> Header:
+    """A file as a corpus lists it. Nothing is raised: reading the sample later says what is wrong, and that becomes its `error` record."""
     try:
         content = file_sha256(path)
     except UnreadableImage:
-        return 0, 0, "unreadable" if os.path.exists(path) else "missing"
+        return Header(0, 0, "unreadable" if os.path.exists(path) else "missing")
     try:
-        return *image_size(path), content
+        with opened(path) as picture:
+            return Header(*_header_size(picture), content, container(picture))
     except UnreadableImage:
-        return 0, 0, content
+        return Header(0, 0, content)
 
 
 def leaves(folder: Path, path: Path) -> bool:
     """Whether `path`, all links followed, lies outside `folder`."""
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _upright(path: Path, modes: tuple[str, ...]) -> np.ndarray:
-    with _opened(path) as picture:
-        _check_kind(path, picture, modes)
-        size = _header_size(picture)
-        rgb = _opaque_rgb(path, picture)
-        if picture.format != "TIFF":  # Pillow turns a TIFF while it decodes
-            rgb = ImageOps.exif_transpose(rgb)
-        pixels = np.array(rgb)
-    if pixels.shape[:2] != size:  # a PNG may say its orientation after its pixels
-        raise UnreadableImage(f"{path.name}: the header and the pixels disagree on height and width; save it again as an 8-bit RGB PNG")
-    return pixels
 
 
 def _opaque_rgb(path: Path, picture: Image.Image) -> Image.Image:
@@ -104,11 +122,13 @@ def _opaque_rgb(path: Path, picture: Image.Image) -> Image.Image:
     return rgba.convert("RGB")
 
 
-def _check_kind(path: Path, picture: Image.Image, modes: tuple[str, ...]) -> None:
+def check_kind(path: Path, picture: Image.Image, modes: tuple[str, ...]) -> None:
+    """Raises UnreadableImage for another of Pillow's modes, 16 bits and animations."""
     deep = any(_sixteen_bit(tile[3]) for tile in getattr(picture, "tile", ()))  # Pillow would drop the low byte in silence
     if deep or picture.mode not in modes:
         found = f"16-bit {picture.mode}" if deep else picture.mode
-        raise UnreadableImage(f"{path.name}: mode must be 8-bit RGB, grey or palette, got {found}; convert it to 8-bit RGB and save it as PNG")
+        wanted = "8-bit RGB" if "RGB" in modes else "8-bit grey"
+        raise UnreadableImage(f"{path.name}: mode must be {wanted}{', grey' * ('RGB' in modes)} or palette, got {found}; convert it to {wanted} and save it as PNG")
     if picture.format in ("PNG", "WEBP") and getattr(picture, "is_animated", False):
         raise UnreadableImage(f"{path.name}: an image must be one picture, got an animation; save the frame that is meant")
 
@@ -126,13 +146,13 @@ def _header_size(picture: Image.Image) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it; whatever goes wrong inside becomes UnreadableImage, and no warning gets out."""
     _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on metadata; too many pixels are refused below
-            with Image.open(path, formats=FORMATS) as picture:
+            with _whole_files(), Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > PIXEL_LIMIT:
                     raise Image.DecompressionBombError
                 yield picture
@@ -146,6 +166,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableImage(_not_opened(path, error)) from error
     except Exception as error:  # Pillow raises a dozen kinds for damaged files: OSError, SyntaxError, struct.error, zlib.error ...
         raise UnreadableImage(f"{path.name}: the image data are damaged or cut short; copy the file again from where it came") from error
+
+
+@contextmanager
+def _whole_files() -> Iterator[None]:
+    """Pillow refuses files that are cut short, also where another program told it to fill them up with grey."""
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _check_file(path: Path) -> None:

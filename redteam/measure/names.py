@@ -35,3 +35,11 @@ METRICS: dict[str, Metric] = {
     "l2": Metric("L2 change", "Length of the change over all pixels of an image in image units, mean.", "image units", "neither"),
     "queries": Metric("Queries", "Answers that the attack asked of the target, mean per image.", "count", "neither"),
 }
+
+# What only the reports compute, from scores that are log-odds; no gate can ask for it.
+CERTAINTY: dict[str, Metric] = {
+    "probability_fakes": Metric("P(fake) of fakes", "Stated probability of being fake, mean over the fake images.", "share", "higher"),
+    "probability_reals": Metric("P(fake) of real images", "Stated probability of being fake, mean over the real images.", "share", "lower"),
+    "certainty_when_wrong": Metric("Certainty when wrong", "Probability that the target states for its answer, mean over the images that it judges wrongly.", "share", "lower"),
+    "calibration_error": Metric("Calibration error", "Mean gap between the stated probability of being fake and the share that is fake, over 10 bins of equal width (ECE).", "share", "lower"),
+}

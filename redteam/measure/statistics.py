@@ -115,7 +115,7 @@ def design_effect(outcomes: ArrayLike, groups: Sequence[str]) -> float:
     2.5
     """
     y = _outcomes(outcomes)
-    codes, sizes = _grouped(y, groups)
+    codes, sizes = grouped(y, groups)
     rate = y.mean()
     if rate in (0.0, 1.0) or len(sizes) == 1:
         return float((sizes**2).sum() / sizes.sum())  # nothing varies: the weighted mean size of a group
@@ -139,7 +139,7 @@ def clustered_rate(outcomes: ArrayLike, groups: Sequence[str]) -> Estimate:
     (0.5, 0.297, 0.703, 40, 19.49)
     """
     y = _outcomes(outcomes)
-    _check_groups(len(_grouped(y, groups)[1]))
+    check_groups(len(grouped(y, groups)[1]))
     n_eff = len(y) / design_effect(y, groups)
     return replace(wilson(y.mean() * n_eff, n_eff), value=float(y.mean()), n=len(y))
 
@@ -159,11 +159,11 @@ def bootstrap_mean(values: ArrayLike, groups: Sequence[str], seed: int, draws: i
     (9.5, 7.1, 12.1)
     """
     x = np.asarray(values, dtype=np.float64)
-    codes, sizes = _grouped(x, groups)
+    codes, sizes = grouped(x, groups)
     if not np.isfinite(x).all():
         at = int(np.flatnonzero(~np.isfinite(x))[0])
         raise ValueError(f"bootstrap_mean: values must be finite, got {x[at]} at {at}; leave such images out and say how many")
-    _check_groups(len(sizes))
+    check_groups(len(sizes))
     sums = np.bincount(codes, x)
     means = np.concatenate([w @ sums / (w @ sizes) for w in _resampled(len(sizes), len(sizes), seed, draws)])
     return _percentile(float(x.mean()), means, len(x), len(sizes))
@@ -189,16 +189,16 @@ def bootstrap_auc(scores: ArrayLike, labels: ArrayLike, groups: Sequence[str], s
     """
     area = roc_auc(scores, labels)
     s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    codes, sizes = _grouped(s, groups)
+    codes, sizes = grouped(s, groups)
     with_class = [len(np.unique(codes[y == label])) for label in (0, 1)]
     for label in (0, 1):
-        _check_groups(with_class[label], f" with label {label}")
+        check_groups(with_class[label], f" with label {label}")
     tied = bool((s == s[0]).all())
     if tied or area in (0.0, 1.0):
         pairs = min(*with_class, len(sizes) // 2)
         slack = clopper_pearson(0, pairs).high / (2 if tied else 1)
         return Estimate(area, max(0.0, area - slack), min(1.0, area + slack), len(s), float(pairs))
-    areas = _resampled_areas(s, y, codes, seed, draws)
+    areas = resampled_areas(s, y, codes, seed, draws)
     return _percentile(area, areas[~np.isnan(areas)], len(s), len(sizes))
 
 
@@ -242,7 +242,7 @@ def _resampled(groups: int, width: int, seed: int, draws: int) -> Iterator[Float
         yield np.bincount(drawn.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
 
 
-def _resampled_areas(scores: Floats, labels: Floats, codes: NDArray[np.intp], seed: int, draws: int) -> Floats:
+def resampled_areas(scores: Floats, labels: Floats, codes: NDArray[np.intp], seed: int, draws: int) -> Floats:
     """The area under the ROC curve of each draw, (draws,); NaN where a class was not drawn."""
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, scores[order][1:] != scores[order][:-1]])  # one for each distinct score
@@ -262,7 +262,7 @@ def _percentile(value: float, draws: Floats, n: int, n_eff: float) -> Estimate:
     return Estimate(value, min(float(low), value), max(float(high), value), n, float(n_eff))
 
 
-def _grouped(values: Floats, groups: Sequence[str]) -> tuple[NDArray[np.intp], Floats]:
+def grouped(values: Floats, groups: Sequence[str]) -> tuple[NDArray[np.intp], Floats]:
     """The number of each value's group, and the size of each group; groups are sorted, so that the order of rows cannot matter."""
     if values.ndim != 1 or len(values) != len(groups) or not len(values):
         raise ValueError(f"values must be (n,) with n >= 1 and one group each, got {values.shape} and {len(groups)} groups")
@@ -277,7 +277,7 @@ def _outcomes(outcomes: ArrayLike) -> Floats:
     return y
 
 
-def _check_groups(groups: int, which: str = "") -> None:
+def check_groups(groups: int, which: str = "") -> None:
     if groups < FEWEST_GROUPS:
         raise Unresolvable(f"{groups} group{'' if groups == 1 else 's'}{which}, fewer than {FEWEST_GROUPS}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from redteam.files import FileFormat, to_grid, within
 from redteam.images import Images
 from redteam.imaging.grid import to_levels
 from redteam.measure import quality
-from redteam.objective import goal_named
+from redteam.objective import Surrogates, goal_named
 from redteam.record import Cell, Record, finite, rid
 from redteam.seeding import SampleRNG
 from redteam.target import Cost, Detector
@@ -30,6 +30,7 @@ class Square:
 
     target: defended, with its threshold
     state:  what the attack's `fit` left
+    surrogates: targets that the attack may ask instead, by name
     """
 
     cell: Cell
@@ -39,15 +40,22 @@ class Square:
     seed: int
     micro_batch: int
     state: State | None = None
+    surrogates: Surrogates = field(default_factory=dict)
+
+    def spent(self, ids: Sequence[str]) -> list[tuple[Cost, Cost]]:
+        """What was asked of the target and of all surrogates for each image; the accounts start again from nothing."""
+        others = [surrogate.ledger.take(ids) for surrogate in self.surrogates.values()]
+        return [(own, sum(rest, Cost())) for own, *rest in zip(self.target.ledger.take(ids), *others, strict=True)]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A batch after one square: its records, and the pixels before and after as their files hold them."""
+    """A batch after one square: its records, the pixels before and after as their files hold them, and the masks after where there are some."""
 
     records: list[Record]
     before: Tensor
     after: Tensor
+    masks: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Answer:
 
     value, decision: of its file
     kept:            whether the budget was
-    cost:            what the attack spent
+    cost:            what the attack asked of the target, and of surrogates
     seed:            of its randomness
     figures:         quality of its file beside the clean one
     """
@@ -64,7 +72,7 @@ class Answer:
     value: float
     decision: int
     kept: bool
-    cost: Cost
+    cost: tuple[Cost, Cost]
     seed: int
     figures: dict[str, float]
 
@@ -74,8 +82,9 @@ def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: M
     cell, attack, target = square.cell, square.attack, square.target
     budget = attack.budget()
     rng = SampleRNG.of(square.seed, cell.kind, cell.params, images.ids, cell.repeat)
-    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget)
-    attacked = attack.perturb(objective, rng, square.state)
+    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget, surrogates=square.surrogates)
+    square.spent(images.ids)  # a batch that failed half-way must not be billed twice
+    attacked = attack.run(objective, rng, square.state)
     if attacked.ids != images.ids:
         raise ValueError(f"{cell.attack}: an attack must return the same images in the same order")
     grid = to_grid(attacked.pixels, images.pixels, budget)
@@ -83,9 +92,9 @@ def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: M
     scores = score(target, after)
     figures = _quality(before, after, attack.geometric)
     kept = within(grid, images.pixels, budget).tolist()
-    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, target.ledger.take(images.ids), rng.seeds, figures)
+    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, square.spent(images.ids), rng.seeds, figures)
     records = [_finished(base_record(cell, images, i, hashes[i]), square, answer, clean.get(images.ids[i])) for i, answer in enumerate(answers)]
-    return Outcome(records, before, after)
+    return Outcome(records, before, after, attacked.masks)
 
 
 def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Outcome:
@@ -104,11 +113,11 @@ def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Out
     figures, decisions = _quality(images.pixels, after, False), target.decide(scores).tolist()
     records = []
     for i, (value, decision, seed) in enumerate(zip(scores.tolist(), decisions, rng.seeds, strict=True)):
-        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, Cost(), seed, figures[i]), None)
+        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, (Cost(), Cost()), seed, figures[i]), None)
         extra, lost = finite({"source_score": source[i].item(), "repeat_score": repeat[i].item()})
         warnings = (*clean.warnings, "input_mutated") if mutated else clean.warnings
         records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=warnings))
-    return Outcome(records, images.pixels, after)
+    return Outcome(records, images.pixels, after, images.masks)
 
 
 def score(target: Detector, pixels: Tensor, copy: bool = True) -> Tensor:
@@ -150,10 +159,18 @@ def _finished(row: Record, square: Square, answer: Answer, clean: Record | None)
         quality=shown,
         nonfinite={f"quality.{k}": v for k, v in undefined.items()} | {f"outcome.{k}": v for k, v in lost.items()},
         valid=answer.kept,
-        cost=asdict(answer.cost),
+        cost=_cost(square, *answer.cost),
         determinism=_determinism(square, answer.seed),
         warnings=tuple(_warnings(square, answer)),
     )
+
+
+def _cost(square: Square, own: Cost, surrogates: Cost) -> dict[str, Any]:
+    """Questions to the target; those to surrogates apart, while what is wrong with a gradient counts wherever it came from."""
+    if not square.surrogates:
+        return asdict(own)
+    asked = {"queries": own.queries, "forwards": own.forwards, "backwards": own.backwards}
+    return asdict(own + surrogates) | asked | {"surrogate_queries": surrogates.queries, "surrogate_backwards": surrogates.backwards}
 
 
 def _determinism(square: Square, seed: int) -> dict[str, Any]:
@@ -164,7 +181,7 @@ def _determinism(square: Square, seed: int) -> dict[str, Any]:
 
 def _warnings(square: Square, answer: Answer) -> list[str]:
     budget = square.attack.budget()
-    found = ["zero_gradient"] if answer.cost.first_gradient_zero else []
+    found = ["zero_gradient"] if any(cost.first_gradient_zero for cost in answer.cost) else []
     asked_for_change = budget is not None and budget.eps >= 1 / 255 and not square.cell.control
     return found + (["attack_noop"] if asked_for_change and answer.figures.get("linf_levels") == 0 else [])
 

@@ -30,16 +30,26 @@ def detection_figures(module: nn.Module, vae: nn.Module, *, photographs: Path | 
     both directions. Blur: real pictures are set against the same pictures blurred, and those against regenerations; at threshold 0 the
     blurred should pass as real.
     """
-    sets = {"camera": [render(EVALUATION_SEED, index, SIZE) for index in range(scenes)]}
-    sets["photos"] = [photos.crop(name, index, SIZE) for name in photos.scenes() for index in range(crops)]
-    if photographs is not None:
-        sets["photographs"] = centre_crops(photographs, SIZE)
     figures: Figures = {}
-    for name, pictures in sets.items():
+    for name, pictures in evaluation_sets(photographs, scenes, crops).items():
         measured = _figures_of(pictures, module, vae)
         figures |= {f"{name}_{key}": value for key, value in measured.items()}
         progress(f"{name}: " + ", ".join(f"{key} {value}" for key, value in measured.items()))
     return figures
+
+
+def evaluation_sets(photographs: Path | None, scenes: int, crops: int) -> dict[str, Pictures]:
+    """The pictures that cards are measured on, by name: camera scenes of seed 1, crops of each `photos` scene, a folder's centre crops."""
+    sets: dict[str, Pictures] = {"camera": [render(EVALUATION_SEED, index, SIZE) for index in range(scenes)]}
+    sets["photos"] = [photos.crop(name, index, SIZE) for name in photos.scenes() for index in range(crops)]
+    if photographs is not None:
+        sets["photographs"] = centre_crops(photographs, SIZE)
+    return sets
+
+
+def pair_qualities(n: int) -> list[int]:
+    """A random JPEG quality for each of n pairs, the same in every call."""
+    return np.random.default_rng(_STREAM).integers(_QUALITIES[0], _QUALITIES[1] + 1, n).tolist()
 
 
 def scores(module: nn.Module, pictures: Pictures, batch: int = 50) -> np.ndarray:
@@ -79,7 +89,7 @@ def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _figures_of(pictures: Pictures, module: nn.Module, vae: nn.Module) -> Figures:
-    qualities = np.random.default_rng(_STREAM).integers(_QUALITIES[0], _QUALITIES[1] + 1, len(pictures)).tolist()
+    qualities = pair_qualities(len(pictures))
     made = rebuild(pictures, vae)
     real, fake = saved(pictures, qualities), saved(made, qualities)
     negatives, positives = scores(module, real), scores(module, fake)

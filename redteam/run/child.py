@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -20,6 +21,7 @@ from redteam.run.opening import LOG
 FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # nobody's own fault: a person, or the kernel when memory is short
 LOOK_S = 1.0  # between looks whether a silent worker still lives
 DYING_S = 10  # between a worker's last word and its end
+LOADING_S = 600  # without a word while torch is imported, a target loads or an attack learns; a slow disk is not a hang
 
 DEFAULTS = {  # of a worker's environment, where the user has not set them
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # repeatable products on CUDA
@@ -58,10 +60,10 @@ class Worker:
     batch, image: what it is working on, once it has said so; both None while it loads or prepares
     """
 
-    def __init__(self, run_dir: RunDir, folder: Path) -> None:
+    def __init__(self, run_dir: RunDir, environment: dict[str, str]) -> None:
         reader, writer = os.pipe()
         try:
-            self._process = self._start(run_dir, folder, writer)
+            self._process = self._start(run_dir, environment, writer)
         except BaseException:
             os.close(reader)
             raise
@@ -69,35 +71,42 @@ class Worker:
             os.close(writer)
         self._events = os.fdopen(reader, "rb", buffering=0)
         self._buffer = b""
+        self._heard = self._looked = time.monotonic()
         self.batch: int | None = None
         self.image: str | None = None
 
-    def _start(self, run_dir: RunDir, folder: Path, events: int) -> Process:
-        log = run_dir.path / LOG
-        command = [sys.executable, "-P", "-u", "-m", "redteam.run.worker", str(run_dir.path.resolve()), str(events)]  # -P: the working directory cannot matter
-        with storing(log), open(log, "ab") as out:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, pass_fds=(events,), env=_environment(folder), start_new_session=True)
+    def _start(self, run_dir: RunDir, environment: dict[str, str], events: int) -> Process:
+        return start("redteam.run.worker", run_dir, environment, events)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it said something or was told something."""
+        return time.monotonic() - self._heard
+
+    def fileno(self) -> int:
+        """What to wait on until there are news."""
+        return self._events.fileno()
 
     def send(self, command: dict[str, Any]) -> None:
         """Hand over a command; a worker that is gone is noticed when its answer is awaited."""
         self.batch = self.image = None
+        self._heard = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
             self._process.stdin.flush()
 
-    def next(self, patience_s: float) -> dict[str, Any]:
-        """The next event; raises WorkerLost when none comes within `patience_s` or the worker ends."""
-        deadline = time.monotonic() + patience_s
-        while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise WorkerLost(f"no sign of life for {patience_s:g} s", hung=True)
-            if select.select([self._events], [], [], min(left, LOOK_S))[0]:
-                self._hear()
-            elif self._ended(0):  # a child of user code may hold the line open
+    def news(self) -> list[dict[str, Any]]:
+        """The events that nobody has heard yet, without waiting for any; raises WorkerLost once it has ended and all is heard."""
+        if wait([self], 0):
+            self._hear()
+        elif time.monotonic() - self._looked > LOOK_S:  # a child of user code may hold the line open
+            self._looked = time.monotonic()
+            if self._ended(0):
                 raise self._loss(0)
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        event = json.loads(line)
+        *lines, self._buffer = self._buffer.split(b"\n")
+        return [self._told(json.loads(line)) for line in lines]
+
+    def _told(self, event: dict[str, Any]) -> dict[str, Any]:
         if event["event"] == "at":
             self.batch, self.image = event["batch"], event["image"]
         return event
@@ -116,6 +125,7 @@ class Worker:
         if not chunk:
             raise self._loss(DYING_S)
         self._buffer += chunk
+        self._heard = time.monotonic()
 
     def _ended(self, patience_s: float) -> bool:
         try:
@@ -132,8 +142,19 @@ class Worker:
         return WorkerLost(how, hung=False, code=code)
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """User code finds its neighbours, and the worker finds this redteam even where it is not installed. A user's own settings stay."""
+Start = Callable[[RunDir, dict[str, str]], Worker]  # how a worker begins, in this environment
+
+
+def start(module: str, run_dir: RunDir, environment: dict[str, str], descriptor: int) -> subprocess.Popen[bytes]:
+    """`python -m MODULE RUN_DIR DESCRIPTOR` in a session of its own, its output in the run's log; the working directory cannot matter (-P)."""
+    log = run_dir.path / LOG
+    command = [sys.executable, "-P", "-u", "-m", module, str(run_dir.path.resolve()), str(descriptor)]
+    with storing(log), open(log, "ab") as out:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, pass_fds=(descriptor,), env=environment, start_new_session=True)
+
+
+def environment(folders: Sequence[Path], threads: int) -> dict[str, str]:
+    """Of a worker. User code finds its neighbours, and the worker finds this redteam even where it is not installed. A user's own settings stay, but for threads."""
     root = Path(redteam.__file__).parent.parent
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH"), str(root)]))
-    return DEFAULTS | os.environ | {"PYTHONPATH": path}
+    path = os.pathsep.join(filter(None, [*map(str, folders), os.environ.get("PYTHONPATH"), str(root)]))
+    return DEFAULTS | os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}

@@ -1,135 +1,161 @@
-"""Hands units to one worker, watches it, and learns from its hangs and crashes which image was to blame."""
+"""Hands units to workers, however many there are, and sees that each is computed once: by one of its own, or by another process on the same directory."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from multiprocessing.connection import wait
+from typing import Any
 
-from redteam.run.child import Worker, WorkerLost
+from redteam.run.child import LOOK_S, Start, Worker, environment
 from redteam.run.errors import Changed, Missing, StorageError, WorkerFailed
+from redteam.run.leases import Leases
 from redteam.run.ledger import RunDir
-from redteam.run.troubles import DIED, HUNG, Troubles
+from redteam.run.schedule import Schedule
+from redteam.run.seat import Seat
 from redteam.scenario.plan import Plan, Unit
-
-LOADING_S = 600  # without a word while a worker starts, a target loads or an attack learns; a slow disk is not a hang
-RESTARTS = 3  # of a worker that ends before it is ready
-SPARED = 3  # deaths by a signal from outside that a unit survives before anyone is suspected
-
-Start = Callable[[RunDir, Path], Worker]
 
 
 @dataclass
 class Progress:
-    """What the command line shows while a run goes on."""
+    """What the command line shows while a run goes on.
+
+    done, total: units
+    label:       what was begun last and goes on; empty when all is done
+    restarts:    workers that were lost with a unit in hand
+    workers:     that compute units
+    """
 
     done: int
     total: int
     label: str
     restarts: int
+    workers: int = 1
 
 
 class Coordinator:
-    """Runs all units of a plan that are not there yet; the caller holds the run's lock."""
+    """Has all units of a plan computed that are not there yet.
 
-    def __init__(self, plan: Plan, run_dir: RunDir, report: Callable[[Progress], None] = lambda progress: None, start: Start = Worker) -> None:
-        self._plan, self._dir, self._report, self._start = plan, run_dir, report, start
-        self._worker: Worker | None = None
-        self._restarts = 0
+    computed: units that its own workers computed
+    """
+
+    def __init__(self, plan: Plan, run_dir: RunDir, report: Callable[[Progress], None] = lambda progress: None, start: Start = Worker, workers: int = 1) -> None:
+        self._plan, self._dir, self._report = plan, run_dir, report
+        self._begin = partial(start, run_dir, environment(plan.scenario.folders, plan.options.threads))
+        self._leases = Leases(run_dir)
+        missing = [unit for unit in plan.execution_order() if not self._is_there(unit)]
+        self._schedule = Schedule(plan, missing)
+        self._seats: list[Seat] = []
+        self._workers = min(workers, len(missing))
+        self._elsewhere: dict[str, Unit] = {}  # units that other processes compute
+        self._looked = time.monotonic()
+        self._dismissed = 0
+        self.computed = 0
 
     def run(self) -> None:
-        """Compute what is missing. Raises StorageError, WorkerFailed, Missing or Changed."""
-        missing = [unit for unit in self._plan.execution_order() if self._dir.read_unit(unit.key) is None]
-        total = len(self._plan.units)
+        """Compute what is missing, and wait for what others compute. Raises StorageError, WorkerFailed, Missing or Changed."""
         try:
-            for done, unit in enumerate(missing, total - len(missing)):
-                self._report(Progress(done, total, self._label(unit), self._restarts))
-                self._finish(unit)
-            self._report(Progress(total, total, "", self._restarts))
+            for _ in range(self._workers):
+                self._seats.append(Seat(self._plan, self._dir, self._begin))
+                self._seats[-1].start()
+            while self._schedule:
+                for seat in self._seats:
+                    self._occupy(seat)
+                self._listen()
+                self._look_around()
+                self._leases.beat()
+            self._tell("")
         finally:
-            self._end_worker()
+            for seat in self._seats:
+                seat.end()
+            self._leases.close()
 
-    def _finish(self, unit: Unit) -> None:
-        """Have a unit computed, however many workers it costs."""
-        troubles, spared = Troubles(), 0
-        while True:
-            worker = self._living()
-            worker.send({"unit": unit.key, "troubles": troubles.to_json()})
+    def _occupy(self, seat: Seat) -> None:
+        """Give a seat that is idle the next unit that nobody else computes."""
+        while seat.idle and (unit := self._schedule.take(seat.last, self._in_hand())) is not None:
+            if not self._leases.take(unit.key):
+                self._elsewhere[unit.key] = unit
+            elif self._is_there(unit):  # by now
+                self._done(unit)
+            else:
+                seat.give(unit)
+                self._tell(self._label(unit))
+
+    def _listen(self) -> None:
+        """Wait until a worker has something to say, or was silent for too long."""
+        wait(self._seats, max(0.0, min([LOOK_S, *(seat.left_s for seat in self._seats)])))
+        for seat in list(self._seats):
             try:
-                return self._await(worker, unit)
-            except WorkerLost as lost:
-                self._restarts += 1
-                self._end_worker()
-                if lost.from_outside and spared < SPARED:
-                    spared += 1
-                else:
-                    self._learn(unit, troubles, worker, lost)
+                for event in seat.news():
+                    self._hear(seat, event)
+            except WorkerFailed:
+                self._dismiss(seat)
+                if not self._seats:
+                    raise
 
-    def _await(self, worker: Worker, unit: Unit) -> None:
-        while True:
-            event = worker.next(self._patience(worker, unit))
-            match event["event"]:
-                case "done":
-                    return self._dir.append("perf.jsonl", {**event, "device": self._plan.options.device})
-                case "storage":
-                    raise StorageError(event["message"])
-                case "missing":
-                    raise Missing(event["message"])
-                case "changed":
-                    raise Changed("inputs changed while the run was going on; put back what was there, or start a new run")
+    def _hear(self, seat: Seat, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "done":
+                self._dir.append("perf.jsonl", {**event, "device": self._plan.options.device})
+                self.computed += 1
+                self._done(seat.finish())
+                self._occupy(seat)
+                if seat.idle:
+                    self._tell_that_it_goes_on()
+            case "storage":
+                raise StorageError(event["message"])
+            case "missing":
+                raise Missing(event["message"])
+            case "changed":
+                raise Changed("inputs changed while the run was going on; put back what was there, or start a new run")
 
-    def _patience(self, worker: Worker, unit: Unit) -> float:
-        """Seconds without a sign of life: the sample's time-out for each image that is being worked on."""
-        limit = self._plan.scenario.limits.sample_timeout_s
-        loading = max(limit, LOADING_S)
-        if worker.batch is None:
-            return loading
-        if unit.shard is None:
-            return min(loading, limit * self._plan.options.micro_batch)
-        return limit if worker.image is not None else limit * len(unit.batches[worker.batch])
+    def _done(self, unit: Unit) -> None:
+        self._leases.release(unit.key)
+        self._schedule.done(unit)
 
-    def _learn(self, unit: Unit, troubles: Troubles, worker: Worker, lost: WorkerLost) -> None:
-        status = HUNG if lost.hung else DIED
-        if unit.shard is None:
-            if troubles.bare:
-                self._give_up(unit, lost)
-            troubles.bare = True  # try once more without the looks that a run can do without
+    def _look_around(self) -> None:
+        """See what became of the units that others compute; one that nobody computes any more is free."""
+        if time.monotonic() - self._looked < LOOK_S:
             return
-        reason = f"no answer within {self._plan.scenario.limits.sample_timeout_s:g} s" if lost.hung else f"the worker died on this image: {lost.detail}"
-        if not troubles.suspect(worker.batch, worker.image, status, reason):
-            troubles.blame((s.id for s in unit.samples), status, f"the worker was lost before it reached this image: {lost.detail}")
+        self._looked = time.monotonic()
+        others = list(self._elsewhere.items())
+        for key, unit in others:
+            if self._is_there(unit):
+                del self._elsewhere[key]
+                self._schedule.done(unit)
+            elif self._leases.free(key):
+                del self._elsewhere[key]
+                self._schedule.put_back(unit)
+        if others:
+            self._tell_that_it_goes_on()
 
-    def _give_up(self, preparation: Unit, lost: WorkerLost) -> None:
-        """The target itself is to blame. Its preparation says so, and its cells follow."""
-        what = "hung" if lost.hung else "died"
-        sentence = f"{preparation.target} could not be prepared: the worker {what} while it loaded or calibrated it ({lost.detail})"
-        self._dir.write_unit(preparation.key, [json.dumps({"error": sentence}, sort_keys=True)])
+    def _dismiss(self, seat: Seat) -> None:
+        """Go on with one worker less; another one has its unit."""
+        seat.end()
+        self._seats.remove(seat)
+        self._dismissed += seat.lost
+        if seat.task is not None:
+            self._leases.release(seat.task.unit.key)
+            self._schedule.put_back(seat.task.unit)
 
-    def _living(self) -> Worker:
-        """The worker, started where there is none."""
-        failed = 0
-        while self._worker is None:
-            worker = self._start(self._dir, self._plan.scenario.folder)
-            try:
-                event = worker.next(LOADING_S)
-                if event["event"] != "ready":
-                    raise WorkerFailed(f"the worker could not start: {event.get('message')}; log.txt in the run directory says more")
-                self._worker = worker
-            except WorkerLost as lost:
-                worker.stop()
-                failed += 1
-                if failed == RESTARTS:
-                    raise WorkerFailed(f"the worker ended {failed} times before it was ready ({lost.detail}); log.txt in the run directory says more") from lost
-            except BaseException:
-                worker.stop()
-                raise
-        return self._worker
+    def _is_there(self, unit: Unit) -> bool:
+        return self._dir.read_unit(unit.key) is not None
 
-    def _end_worker(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+    def _in_hand(self) -> Iterator[Unit]:
+        yield from (seat.task.unit for seat in self._seats if seat.task)
+        yield from self._elsewhere.values()
+
+    def _tell(self, label: str) -> None:
+        total = len(self._plan.units)
+        restarts = self._dismissed + sum(seat.lost for seat in self._seats)
+        self._report(Progress(total - len(self._schedule), total, label, restarts, len(self._seats)))
+
+    def _tell_that_it_goes_on(self) -> None:
+        busy = [seat.task.unit for seat in self._seats if seat.task]
+        if self._schedule:
+            self._tell(self._label(busy[-1]) if busy else "waiting for units that other processes compute")
 
     def _label(self, unit: Unit) -> str:
         if unit.cell is None:

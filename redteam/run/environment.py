@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import distributions
 from typing import Any
 
@@ -24,14 +26,30 @@ def quiet_torch() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def describe(device: str) -> dict[str, Any]:
-    """Python, packages, torch, codecs and platform; no host name and no path."""
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """As `quiet_torch`, for as long as something runs in a process that is not ours."""
+    debug, fill = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
+    switches = [(torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32"), (torch.backends.cudnn, "benchmark")]
+    before = [getattr(place, name) for place, name in switches]
+    quiet_torch()
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(debug)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        for (place, name), value in zip(switches, before, strict=True):
+            setattr(place, name, value)
+
+
+def describe(device: str, threads: int) -> dict[str, Any]:
+    """Python, packages, torch with the threads of a worker, codecs and platform; no host name and no path."""
     installed = {(d.metadata["Name"] or "").lower(): d.version for d in distributions()}
     accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "python": platform.python_version(),
         "packages": {name: installed[name] for name in SHOWN if name in installed},
-        "torch": {"version": torch.__version__, "threads": torch.get_num_threads(), "device": device, "accelerator": accelerator},
+        "torch": {"version": torch.__version__, "threads": threads, "device": device, "accelerator": accelerator},
         "codecs": codec_versions(),
         "platform": {"system": platform.system(), "machine": platform.machine(), "implementation": sys.implementation.name},
     }

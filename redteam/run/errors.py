@@ -51,6 +51,12 @@ class WorkerFailed(Stop):
     resumable = True
 
 
+class Unfinished(Stop):
+    """A finished run is needed, and units of this one are missing."""
+
+    code = Exit.INCOMPLETE
+
+
 class Missing(Stop):
     """Something that the run needs is not there: weights, a device, a file."""
 

@@ -6,15 +6,17 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from redteam.attack import State
+from redteam.attack import State, Tier
 from redteam.data.corpus import Sample, UnreadableImage
 from redteam.protocols import detection
 from redteam.protocols.detection import Square
 from redteam.record import Record
+from redteam.run.backoff import Backoff, attempted, is_shortage
 from redteam.run.defended import Defended
 from redteam.run.errors import Stop
 from redteam.run.fitting import fitted
@@ -23,6 +25,7 @@ from redteam.run.ledger import RunDir, check_room
 from redteam.run.pictures import Pictures, Read, sentence
 from redteam.run.troubles import Troubles
 from redteam.scenario.plan import Plan, Unit
+from redteam.target import Detector
 
 Beat = Callable[..., None]  # beat() while something loads, beat(batch) before a micro-batch, beat(batch, image) before an image that runs alone
 
@@ -51,6 +54,7 @@ class Executor:
         self._facts: dict[str, dict[str, Any]] = {}
         self._states: dict[int, State | None] = {}
         self._arm: tuple[str, dict[str, Record]] = ("", {})
+        self._memory = Backoff()
 
     def run(self, unit: Unit, troubles: Troubles | None = None) -> int:
         """Compute and write a unit (and the units that it rests on) unless it is there; returns its number of rows."""
@@ -60,6 +64,10 @@ class Executor:
         rows = self._targets.prepare(unit, bare=troubles.bare) if unit.shard is None else [row.to_json() for row in self._rows(unit, troubles)]
         self._dir.write_unit(unit.key, rows)
         return len(rows)
+
+    def target(self, unit: Unit) -> Detector:
+        """The target of a unit, loaded and with its threshold. Raises whatever stands in its way."""
+        return self._square(unit).target
 
     def _rows(self, unit: Unit, troubles: Troubles) -> list[Record]:
         if all(sample.id in troubles.poisoned for sample in unit.samples):  # even loading the target may be what goes wrong
@@ -71,7 +79,7 @@ class Executor:
         except Exception as error:
             check_room(error)
             why = str(error) if isinstance(error, _Unprepared) else sentence(error)
-            return [self._lost(unit, sample, "error", why) for sample in unit.samples]
+            return [self._lost(unit, sample, _status(error), why) for sample in unit.samples]
         work = Work(unit, square, {} if square.cell.attack == "identity" else self._clean(unit), troubles)
         found: dict[str, Record] = {}
         for number, batch in enumerate(unit.batches):
@@ -85,11 +93,12 @@ class Executor:
         if "error" in facts:
             raise _Unprepared(facts["error"])
         target = self._targets.load(unit.target, unit.defense).with_threshold(facts["threshold"])
-        if item.attack.needs > target.access:
-            raise _Unprepared(f"{item.cell.attack} needs {item.attack.needs.word} but {unit.target} gives {target.access.word}")
+        if item.attack.access() > target.access:
+            raise _Unprepared(f"{item.cell.attack} needs {item.attack.access().word} but {unit.target} gives {target.access.word}")
         if unit.cell not in self._states:
             self._states[unit.cell] = fitted(self._plan, self._dir, self._pictures, item, target, self._tell)
-        return Square(item.cell, item.attack, target, scenario.file, scenario.seed, self._plan.options.micro_batch, self._states[unit.cell])
+        surrogates = {name: self._targets.surrogate(name) for name in item.attack.asked_instead()}
+        return Square(item.cell, item.attack, target, scenario.file, scenario.seed, self._plan.options.micro_batch, self._states[unit.cell], surrogates)
 
     def _batch(self, work: Work, number: int, batch: Sequence[Sample]) -> dict[str, Record]:
         """The rows of one micro-batch by image: computed together, or one by one where together fails."""
@@ -98,7 +107,7 @@ class Executor:
         if left and number not in work.troubles.alone:
             self._beat(number)
             try:
-                return found | self._attack(work, left)
+                return found | self._together(work, left)
             except Stop:
                 raise
             except Exception as error:  # one of them raises: find out which, and keep the rest
@@ -107,6 +116,17 @@ class Executor:
             self._beat(number, sample.id)
             found |= self._attack_alone(work, sample)
         return found
+
+    def _together(self, work: Work, samples: Sequence[Sample]) -> dict[str, Record]:
+        """The rows of one micro-batch; where memory is short in smaller pieces, unless the attack would then do something else."""
+        cell, tier, size = work.square.cell, work.square.attack.tier, f"{samples[0].height} x {samples[0].width}"
+        if tier is Tier.SAMPLE or len(samples) == 1:
+            found = self._memory.run((cell.key, size), samples, partial(self._attack, work))
+            why = f"out of memory with one image of {size}; it needs another device, or a target that takes smaller images"
+        else:
+            found = attempted(partial(self._attack, work), samples) or {}
+            why = f"out of memory with {len(samples)} images of {size}, and {cell.attack} does something else in smaller batches; start a new run with a smaller --micro-batch"
+        return {s.id: found.get(s.id) or self._lost(work.unit, s, "oom", why) for s in samples}
 
     def _hopeless(self, work: Work, sample: Sample) -> Record | None:
         """The row of an image that is not run: it took a worker with it, or there is no clean answer to compare with."""
@@ -122,7 +142,7 @@ class Executor:
             raise
         except Exception as error:
             check_room(error)
-            return {sample.id: self._lost(work.unit, sample, "error", sentence(error))}
+            return {sample.id: self._lost(work.unit, sample, _status(error), sentence(error))}
         return {name: replace(row, warnings=(*row.warnings, "ran_alone")) if row.status == "ok" else row for name, row in rows.items()}
 
     def _attack(self, work: Work, samples: Sequence[Sample]) -> dict[str, Record]:
@@ -132,10 +152,9 @@ class Executor:
         if not readable:
             return lost
         images, hashes = self._pictures.stacked(readable), [read.sha256 for read in readable]
-        work.square.target.ledger.take(images.ids)  # a batch that failed half-way must not be billed twice
         identity = work.square.cell.attack == "identity"
         outcome = detection.identity_batch(work.square, images, hashes) if identity else detection.attack_batch(work.square, images, hashes, work.clean)
-        return lost | {row.id: row for row in with_artifacts(self._dir, work.unit, outcome)}
+        return lost | {row.id: row for row in with_artifacts(self._dir, work.unit, outcome, everything=self._plan.options.keep)}
 
     def _prepared(self, unit: Unit) -> dict[str, Any]:
         """What the preparation of the unit's target found, computed first where it is not there."""
@@ -168,6 +187,10 @@ class Executor:
     def _lost(self, unit: Unit, sample: Sample, status: str, reason: str) -> Record:
         row = detection.empty_record(self._plan.cells[unit.cell].cell, sample.id, sample.label, sample.group, sample.height, sample.width, None)
         return replace(row, status=status, reason=reason)
+
+
+def _status(error: Exception) -> str:
+    return "oom" if is_shortage(error) else "error"
 
 
 class _Unprepared(Exception):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from redteam.data.containers import survey_of
 from redteam.protocols.detection_metrics import figures, scoreable
 from redteam.protocols.worst_case import WorstCase
 from redteam.record import Record
 from redteam.run import gates
-from redteam.run.ledger import RunDir, storing
+from redteam.run.ledger import RunDir, beside, storing
 from redteam.scenario.matrix import PlannedCell
 from redteam.scenario.plan import Plan
 from redteam.seeding import derive_seed
@@ -49,12 +50,13 @@ class Closing:
 def finalise(plan: Plan, run_dir: RunDir) -> Closing:
     """Write results.jsonl, summary.json and gates.json from the finished units; what is missing is said, never filled in."""
     facts = {place: json.loads(lines[0]) for place, unit in plan.preparations.items() if (lines := run_dir.read_unit(unit.key))}
+    files = {name: survey_of(samples).sentence() for name, samples in plan.samples.items()}
     missing = len(plan.preparations) - len(facts)
     found: list[dict[str, Any]] = []
     worst: list[dict[str, Any]] = []
     with _Results(run_dir) as results:
         for _, numbers in groupby(range(len(plan.cells)), key=lambda number: _place(plan.cells[number])):
-            square = _Square(plan, facts, _Units(run_dir, results.add))
+            square = _Square(plan, facts, files, _Units(run_dir, results.add))
             found += [square.cell(number) for number in numbers]
             worst += square.worst.rows()
             missing += square.units.missing
@@ -81,7 +83,7 @@ class _Results:
 
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.results
-        self._temporary = self._path.with_name(f".results.jsonl.{os.getpid()}.tmp")
+        self._temporary = beside(self._path)
 
     def __enter__(self) -> _Results:
         with storing(self._path):
@@ -139,8 +141,8 @@ def _measured(lines: Sequence[str]) -> Iterator[Record]:
 class _Square:
     """The cells of one corpus, target and defense, judged against their clean arm, which comes first."""
 
-    def __init__(self, plan: Plan, facts: Facts, units: _Units) -> None:
-        self._plan, self._facts, self.units = plan, facts, units
+    def __init__(self, plan: Plan, facts: Facts, files: Mapping[str, str | None], units: _Units) -> None:
+        self._plan, self._facts, self._files, self.units = plan, facts, files, units
         self.worst = WorstCase()
         self._clean: list[Record] = []
         self._clean_metrics: dict[str, dict[str, float]] = {}
@@ -155,7 +157,7 @@ class _Square:
             self._clean, self._clean_metrics = rows, found.metrics
         view = validity.View(
             cell=cell, attack=item.attack, rows=rows, identity=self._clean, clean=self._clean_metrics, facts=self._facts.get((cell.target, cell.defense), {}),
-            lossless=scenario.file.format == "png", groups=frozenset(row.group for row in rows),
+            lossless=scenario.file.format == "png", groups=frozenset(row.group for row in rows), files=self._files[cell.data],
         )  # fmt: skip
         raised = validity.flags(view)
         if any(flag.id == "R19" for flag in raised):
@@ -172,7 +174,7 @@ class _Square:
 
 def _described(item: PlannedCell) -> dict[str, Any]:
     attack = item.attack
-    return asdict(item.cell) | {"key": item.cell.key, "label": item.cell.label, "controls": list(item.cell.controls), "family": attack.family, "source": attack.source, "needs": Access(attack.needs).word, "tier": attack.tier.value}
+    return asdict(item.cell) | {"key": item.cell.key, "label": item.cell.label, "controls": list(item.cell.controls), "family": attack.family, "source": attack.source, "needs": Access(attack.access()).word, "surrogates": list(attack.asked_instead()), "tier": attack.tier.value}
 
 
 def _summary(plan: Plan, facts: Facts, missing: int) -> dict[str, Any]:

@@ -18,9 +18,14 @@ from redteam.seeding import SampleRNG
 from redteam.target import Target
 
 
+def learns(attack: Attack) -> bool:
+    """Whether an attack has something to learn before it runs."""
+    return type(attack).fit is not Attack.fit
+
+
 def fitted(plan: Plan, run_dir: RunDir, pictures: Pictures, item: PlannedCell, target: Target, beat: Callable[[], None]) -> State | None:
     """The state of a cell's attack; None for an attack that learns nothing."""
-    if type(item.attack).fit is Attack.fit:
+    if not learns(item.attack):
         return None
     path = run_dir.path / "artifacts" / f"state-{item.cell.key}.safetensors"
     if not path.is_file():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from redteam.run.errors import Held, StorageError
+from redteam.run.holders import abandoned, clock_of, me
 
 
 @contextlib.contextmanager
@@ -56,10 +57,13 @@ class RunDir:
             (self.path / folder).mkdir(parents=True, exist_ok=True)
 
     def sweep(self) -> None:
-        """Remove what a killed process had begun to write; the caller holds the run."""
-        for folder in (self.path, self.path / "units", self.path / "artifacts"):
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+        """Remove what killed processes had begun to write; what a living one is writing stays."""
+        with storing(self.path):
+            now = clock_of(self.path)
+            for folder in (self.path, self.path / "units", self.path / "artifacts"):
+                for leftover in folder.glob(".*.tmp"):
+                    if abandoned(leftover, leftover.name.split(".")[-2], now):
+                        leftover.unlink(missing_ok=True)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run, None where it is absent."""
@@ -71,9 +75,10 @@ class RunDir:
         write_whole(self.path / name, json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False).encode() + b"\n")
 
     def append(self, name: str, row: dict[str, Any]) -> None:
-        """Add a line to a log that no result depends on."""
-        with storing(self.path / name), open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row, sort_keys=True) + "\n")
+        """Add a line to a log that no result depends on; lines of several processes stay whole."""
+        with storing(self.path / name), open(self.path / name, "ab", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(json.dumps(row, sort_keys=True).encode() + b"\n")
 
     def unit_path(self, key: str) -> Path:
         """Where the unit of that key lies when it is finished."""
@@ -112,9 +117,14 @@ class RunDir:
             os.close(handle)
 
 
+def beside(path: Path) -> Path:
+    """Where this process writes a file before it gets its name."""
+    return path.with_name(f".{path.name}.{me()}.tmp")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write, sync, rename, sync the folder: after a crash the file is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = beside(path)
     with storing(path):
         try:
             with open(temporary, "wb") as file:

@@ -60,13 +60,13 @@ class Pictures:
 
     def stacked(self, reads: Sequence[Read]) -> Images:
         """Pictures of one size as one batch on the device."""
-        masks = [read.picture.mask for read in reads]
+        masks = _masks(reads)
         return Images(
             pixels=to_pixels([read.picture.pixels for read in reads]),
             ids=tuple(read.sample.id for read in reads),
             labels=torch.tensor([read.sample.label for read in reads]),
             groups=tuple(read.sample.group for read in reads),
-            masks=None if any(mask is None for mask in masks) else torch.from_numpy(np.stack(masks)).float().div(255)[:, None],
+            masks=None if masks is None else torch.from_numpy(np.stack(masks)).float().div(255)[:, None],
         ).to(self._device)
 
     def _read(self, role: str, corpus: str, sample: Sample) -> Read | UnreadableImage:
@@ -95,6 +95,15 @@ class Pictures:
             except FileNotFoundError as error:
                 raise Missing(str(error)) from error
         return self._models[reference]
+
+
+def _masks(reads: Sequence[Read]) -> list[np.ndarray] | None:
+    """A mask for each image; nothing is forged in a real one that comes without. None where there are no masks, or a fake has none."""
+    masks = [read.picture.mask for read in reads]
+    unknown = [mask is None and read.sample.label == 1 for mask, read in zip(masks, reads, strict=True)]
+    if any(unknown) or all(mask is None for mask in masks):
+        return None
+    return [np.zeros(read.picture.pixels.shape[:2], np.uint8) if mask is None else mask for mask, read in zip(masks, reads, strict=True)]
 
 
 def to_pixels(arrays: Sequence[np.ndarray]) -> Tensor:

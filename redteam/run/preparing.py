@@ -21,13 +21,14 @@ RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 def facts(detector: Detector, spec: TargetSpec, calib: Batches, clean: Batches, probe_range: bool) -> dict[str, Any]:
     """What a cell needs to know about a target behind a defense: threshold and where it came from, notes, and whether another input range fits better."""
     found: dict[str, Any] = {"access": detector.access.word, "declared_logit": bool(spec.declared_logit), "notes": list(detector.notes)}
-    found |= _threshold(detector, spec, calib)
+    found |= threshold(detector, spec, calib)
     if probe_range and isinstance(detector, AdaptedDetector):
         found["ranges"] = _range_probe(detector.with_threshold(found["threshold"]), clean)
     return found
 
 
-def _threshold(detector: Detector, spec: TargetSpec, calib: Batches) -> dict[str, Any]:
+def threshold(detector: Detector, spec: TargetSpec, calib: Batches) -> dict[str, Any]:
+    """Where a detector starts to call an image fake, how that was set, and on how many real calibration images."""
     wanted = spec.threshold
     if wanted is None:
         return {"threshold": spec.own_scale(0.5) if not spec.declared_logit else 0.0, "how": "default", "negatives": 0}

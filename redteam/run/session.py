@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from redteam.run import gates, opening
-from redteam.run.child import Worker
-from redteam.run.coordinator import Coordinator, Progress, Start
+from redteam.run.child import Start
+from redteam.run.coordinator import Coordinator, Progress
+from redteam.run.cores import workers_for
 from redteam.run.environment import check_device, describe
 from redteam.run.errors import Exit, StorageError
 from redteam.run.finalising import Closing, finalise
 from redteam.run.ledger import RunDir
+from redteam.run.nursery import starting
 from redteam.scenario.lock import lock_digest
 from redteam.scenario.plan import Plan
 
@@ -46,20 +48,47 @@ class Ended:
     code: Exit
 
 
-def go(run_dir: RunDir, watch: Watch = Watch(), start: Start = Worker) -> Ended:
-    """Plan, lock, compute what is missing and finalise; the caller holds the run. Raises Stop."""
-    plan, warnings = opening.reopen(run_dir)
-    check_device(plan.options.device)
-    opening.lock(run_dir, plan)
-    watch.planned(plan, warnings)
-    run_dir.sweep()
-    run_dir.write_json("env.json", describe(plan.options.device))
-    with _Clock(run_dir, lock_digest(plan.lock)) as clock:
-        Coordinator(plan, run_dir, watch.progress, start).run()
+def go(run_dir: RunDir, watch: Watch = Watch(), start: Start | None = None, *, workers: int | None = None) -> Ended:
+    """Plan, lock, compute what is missing and finalise; the caller holds the run. How workers start and how many is chosen unless it is given. Raises Stop."""
+    with _starting(run_dir, start) as begin:
+        plan, warnings = opening.reopen(run_dir)
+        check_device(plan.options.device)
+        opening.lock(run_dir, plan)
+        watch.planned(plan, warnings)
         run_dir.sweep()
-        closing = finalise(plan, run_dir)
-        clock.status = closing.summary["status"]
+        run_dir.write_json("env.json", describe(plan.options.device, plan.options.threads))
+        with Clock(run_dir, lock_digest(plan.lock)) as clock:
+            Coordinator(plan, run_dir, watch.progress, begin, workers or workers_for(plan)).run()
+            run_dir.sweep()
+            closing = finalise(plan, run_dir)
+            clock.status = closing.summary["status"]
     return Ended(closing, exit_code(closing))
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one more process did for a run.
+
+    computed: units, of `units`
+    """
+
+    computed: int
+    units: int
+
+
+def work(run_dir: RunDir, watch: Watch = Watch(), start: Start | None = None, *, workers: int | None = None) -> Worked:
+    """Compute units of a run that somebody else holds, until all are there. Raises Stop."""
+    with _starting(run_dir, start) as begin:
+        plan, warnings = opening.join(run_dir)
+        check_device(plan.options.device)
+        watch.planned(plan, warnings)
+        coordinator = Coordinator(plan, run_dir, watch.progress, begin, workers or workers_for(plan))
+        coordinator.run()
+    return Worked(coordinator.computed, len(plan.units))
+
+
+def _starting(run_dir: RunDir, start: Start | None) -> contextlib.AbstractContextManager[Start]:
+    return contextlib.nullcontext(start) if start else starting(run_dir)
 
 
 def close(run_dir: RunDir) -> Ended:
@@ -77,14 +106,14 @@ def exit_code(closing: Closing) -> Exit:
     return gates.exit_code(closing.gates["gates"])
 
 
-class _Clock:
+class Clock:
     """Keeps run.json's status and its elapsed time, which adds up over resumed sessions."""
 
     def __init__(self, run_dir: RunDir, lock: str) -> None:
         self._dir, self._lock = run_dir, lock
         self.status = "interrupted"
 
-    def __enter__(self) -> _Clock:
+    def __enter__(self) -> Clock:
         self._started = time.monotonic()
         self._write("running")
         return self

@@ -32,7 +32,7 @@ Tell = Callable[..., None]
 
 def main(arguments: list[str]) -> NoReturn:
     """`python -m redteam.run.worker RUN_DIR EVENT_FD`."""
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides
     run_dir, tell = RunDir(Path(arguments[0])), _line_to_parent(int(arguments[1]))
     commands = _commands()
@@ -48,12 +48,15 @@ def main(arguments: list[str]) -> NoReturn:
 
 def _load(run_dir: RunDir, tell: Tell) -> tuple[Plan, Executor]:
     """Import torch and plan again from what is on disk."""
+    import torch
+
     from redteam.run.environment import quiet_torch
     from redteam.run.executing import Executor
     from redteam.run.opening import reopen
 
     quiet_torch()
     plan, _ = reopen(run_dir)
+    torch.set_num_threads(plan.options.threads)
     return plan, Executor(plan, run_dir, beat=lambda batch=None, image=None: tell(event="at", batch=batch, image=image))
 
 
@@ -98,7 +101,7 @@ def _commands() -> queue.SimpleQueue[dict[str, Any]]:
     return waiting
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask the kernel for a kill when the parent dies; elsewhere than on Linux the reading thread does it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

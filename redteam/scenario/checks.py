@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 
 from redteam import registry
 from redteam.attack import Attack
-from redteam.data.corpus import CorpusError
+from redteam.data.containers import survey_of
+from redteam.data.corpus import NOT_CONTENT, CorpusError, Sample
 from redteam.defense import Defense
 from redteam.objective import GOALS
-from redteam.scenario.document import Document, Place
+from redteam.scenario.document import Place
 from redteam.scenario.errors import Problem
 from redteam.scenario.matrix import attacks_in, squares, target_kind
 from redteam.scenario.model import CONTROLS, AttackEntry, DataEntry, Scenario, TargetEntry
 from redteam.scenario.reading import Reading, nearest
+from redteam.scenario.surrogates import surrogates_of
 from redteam.target import Access
 
 
@@ -24,6 +26,7 @@ def check_meaning(reading: Reading, scenario: Scenario) -> None:
         _check_goal(reading, attack, target)
         _check_masks(reading, attack, data)
     _check_thresholds(reading, scenario)
+    _check_surrogates(reading, scenario)
 
 
 def _met(scenario: Scenario) -> Iterator[tuple[DataEntry, TargetEntry, AttackEntry]]:
@@ -43,7 +46,7 @@ def _path(reading: Reading, section: str, name: str) -> Place:
 
 
 def _check_access(reading: Reading, attack: AttackEntry, target: TargetEntry) -> None:
-    needs, gives = max(variant.attack.needs for variant in attack.variants), target.spec.gives()
+    needs, gives = max(variant.attack.access() for variant in attack.variants), target.spec.gives()
     if needs > gives:
         others = _weaker_attacks(gives)
         repair = f"use {others}, or a target with more access" if others else "use a target with more access"
@@ -97,6 +100,20 @@ def _check_thresholds(reading: Reading, scenario: Scenario) -> None:
             reading.error("RT305", (*_path(reading, "targets", target.id), "threshold"), message)
 
 
+def _check_surrogates(reading: Reading, scenario: Scenario) -> None:
+    for attack, surrogate, stage in {(attack, surrogate.id, stage.needs): (attack, surrogate, stage) for attack, surrogate, stage in surrogates_of(scenario)}.values():
+        place, role = (*_path(reading, "attacks", attack), "surrogates"), _zoo_role(surrogate)
+        if role != "detector":
+            reading.error("RT308", place, f"a surrogate must be a target, got {surrogate.id}, which is an {role}; name a detector")
+        elif stage.needs > surrogate.spec.gives():
+            reading.error("RT308", place, f"{attack} needs {stage.needs.word} of its surrogate but {surrogate.id!r} gives {surrogate.spec.gives().word}; name one that gives more")
+
+
+def _zoo_role(entry: TargetEntry) -> str:
+    model = getattr(entry.spec, "model", None)
+    return registry.get("models", model.removeprefix("zoo/")).role if model else "detector"
+
+
 def check_roles(reading: Reading, scenario: Scenario) -> None:
     """Warn of roles that nothing uses; the scenario must be whole."""
     calibrated = any(getattr(target.spec, "threshold", None) and target.spec.threshold.at_fpr is not None for target in scenario.targets)
@@ -112,22 +129,25 @@ def _roles(reading: Reading) -> Iterable[str]:
     return roles if isinstance(roles := reading.at(("data",)), dict) else ()
 
 
-def overlap(scenario: Scenario, document: Document | None = None) -> Problem | None:
-    """The first finding that an image of calib or train is also evaluated, or that a corpus cannot be listed. Reads the data."""
-    role = "eval"
-    try:
-        evaluated = {sample.content: f"{entry.id} {sample.id}" for entry in scenario.data["eval"] for sample in entry.corpus.samples()}
-        for role in ("calib", "train"):
-            shared = [(f"{entry.id} {sample.id}", evaluated[sample.content]) for entry in scenario.data.get(role, ()) for sample in entry.corpus.samples() if sample.content in evaluated]
-            if shared:
-                message = f"must share no image with eval, got {len(shared)} that {'is' if len(shared) == 1 else 'are'} in both (first: {shared[0][0]} = {shared[0][1]}); split the data"
-                return _about_role(document, "RT331", role, message)
-    except CorpusError as error:
-        return _about_role(document, "RT332", role, str(error))
-    return None
+def check_data(reading: Reading, scenario: Scenario) -> None:
+    """Note images of calib or train that are also evaluated, corpora that cannot be listed, and those whose files alone tell the classes apart. Reads the data."""
+    listed: dict[str, list[tuple[DataEntry, tuple[Sample, ...]]]] = {}
+    for role, entries in scenario.data.items():
+        try:
+            listed[role] = [(entry, tuple(entry.corpus.samples())) for entry in entries]
+        except CorpusError as error:
+            _role_error(reading, "RT332", role, str(error))
+            return
+    evaluated = {sample.content: f"{entry.id} {sample.id}" for entry, samples in listed["eval"] for sample in samples if sample.content not in NOT_CONTENT}
+    for role, corpora in listed.items():
+        shared = [(f"{entry.id} {sample.id}", evaluated[sample.content]) for entry, samples in corpora for sample in samples if role != "eval" and sample.content in evaluated]
+        if shared:
+            _role_error(reading, "RT331", role, f"must share no image with eval, got {len(shared)} that {'is' if len(shared) == 1 else 'are'} in both (first: {shared[0][0]} = {shared[0][1]}); split the data")
+        for entry, samples in corpora:
+            if why := survey_of(samples).sentence():
+                reading.warning("RT333", ("data", role), f"{entry.id}: {why}")
 
 
-def _about_role(document: Document | None, code: str, role: str, message: str) -> Problem:
-    mark = document and document.mark(("data", role), key=True)
-    source = document.line_text(mark.line) if document else ""
-    return Problem(code, f"data.{role}", mark, message, file=document.name if document else "", source=source)
+def _role_error(reading: Reading, code: str, role: str, message: str) -> None:
+    problem = Problem(code, f"data.{role}", reading.document.mark(("data", role), key=True), message)
+    reading.problems.append(reading.document.pointed(problem))

@@ -98,12 +98,13 @@ def build(reading: Reading, part: Part, *, paths: bool = True) -> Any:
         return None
     for reference, text, at in references(built, part.cls):
         check_reference(reading, reference, text, part.place(at))
-    return anchored(built, reading.folder) if paths else built
+    return anchored(built, lambda at: reading.folder_of(part.place(at))) if paths else built
 
 
 def _replaced(reading: Reading, part: Part, built: Any, nested: dict[str, Any]) -> Any:
-    """With the components that were built apart, and the scenario's folder where the class asks for it."""
-    inner = {field.name: reading.folder for field in dataclasses.fields(part.cls) if field.name == "folder" and field.metadata.get("internal")}
+    """With the components that were built apart, and the folder of what is written where the class asks for it."""
+    asked = [field for field in dataclasses.fields(part.cls) if field.name == "folder" and field.metadata.get("internal")]
+    inner = {field.name: reading.folder_of(part.place((field.metadata.get("of"),))) for field in asked}
     try:
         return dataclasses.replace(built, **nested, **inner) if nested or inner else built
     except ValueError as error:

@@ -25,24 +25,39 @@ _STANDARD = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True)
+class Text:
+    """One of the texts that a scenario is made of.
+
+    name:   as problems call it
+    lines:  what problems quote; None where the name says all, as that of a --set
+    folder: where its relative paths start; None where they start with the scenario's
+    """
+
+    name: str
+    lines: tuple[str, ...] | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
 class Document:
     """What a scenario file says and where it says it.
 
-    name:     of the file, as problems print it
     data:     plain dict, list, str, int, float, bool and None; None where the file is no YAML at all
     problems: what YAML itself allows and a scenario does not; the tree is read on without them
     complete: whether the whole file was read; not after a syntax error
     gaps:     mappings that lost a key, in which nothing is called missing
+    texts:    what it was read from; marks count them by `part`
+    values:   where each value stands
+    keys:     where the key of each value stands
     """
 
-    name: str
     data: Any
     problems: tuple[Problem, ...]
     complete: bool
     gaps: frozenset[Place]
-    _lines: tuple[str, ...] = field(repr=False)
-    _values: dict[Place, Mark] = field(repr=False)
-    _keys: dict[Place, Mark] = field(repr=False)
+    texts: tuple[Text, ...] = field(repr=False)
+    values: dict[Place, Mark] = field(repr=False)
+    keys: dict[Place, Mark] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path, name: str | None = None) -> Document:
@@ -68,18 +83,45 @@ class Document:
         """The document in a text; what is wrong with it stands in `problems`."""
         builder = _Builder(text, name)
         data = builder.document()
-        return cls(name, data, builder.problems(data), builder.complete, frozenset(builder.gaps), builder.lines, builder.values, builder.keys)
+        return cls(data, builder.problems(data), builder.complete, frozenset(builder.gaps), (Text(name, builder.lines),), builder.values, builder.keys)
+
+    @classmethod
+    def of(cls, data: dict[str, Any], name: str) -> Document:
+        """The document of values that were never written in a file: problems have a name and no line."""
+        return cls(data, (), True, frozenset(), (Text(name),), {(): Mark(1, 1)}, {})
+
+    @property
+    def name(self) -> str:
+        """Of the file, as problems print it."""
+        return self.texts[0].name
 
     def mark(self, path: Place, key: bool = False) -> Mark:
         """Where a value (or its key) stands; where there is none, the nearest place that holds it."""
-        table = self._keys if key and path in self._keys else self._values
+        table = self.keys if key and path in self.keys else self.values
         while path and path not in table:
-            path, table = path[:-1], self._values
+            path, table = path[:-1], self.values
         return table.get(path, Mark(1, 1))
 
-    def line_text(self, line: int) -> str:
+    def last_set(self, path: Place) -> Mark:
+        """Where the last --set inside a value stands; where there is none, the value itself."""
+        inside = [mark for place, mark in self.values.items() if place[: len(path)] == path and self.texts[mark.part].lines is None]
+        return max(inside, default=self.mark(path))
+
+    def pointed(self, problem: Problem) -> Problem:
+        """The problem with the name of the text that its mark is in, and the line; a --set has no line to point into."""
+        text = self.texts[problem.mark.part]
+        if text.lines is None:
+            return replace(problem, mark=None, file=text.name)
+        return replace(problem, file=text.name, source=self.line_text(problem.mark.line, problem.mark.part))
+
+    def line_text(self, line: int, part: int = 0) -> str:
         """One line of the file, from 1; empty beyond its end."""
-        return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+        lines = self.texts[part].lines or ()
+        return lines[line - 1] if 0 < line <= len(lines) else ""
+
+    def folder(self, path: Place) -> Path | None:
+        """Where the relative paths of a value start; None where they start with the scenario's."""
+        return self.texts[self.mark(path).part].folder
 
 
 def value_at(data: Any, path: Place) -> Any:

@@ -32,6 +32,8 @@ CODES: dict[str, str] = {
     "RT130": "a key is not text",
     "RT131": "a number in a notation that YAML versions read differently",
     "RT132": "a number that is not finite or too large",
+    "RT141": "what a scenario extends cannot be used",
+    "RT142": "a --set leads nowhere",
     "RT201": "a sweep is malformed",
     "RT202": "a sweep has one value twice",
     "RT203": "a sweep where none is allowed",
@@ -47,6 +49,7 @@ CODES: dict[str, str] = {
     "RT305": "a threshold without calibration data",
     "RT306": "a data role that nothing uses (warning)",
     "RT307": "a value that has no effect (warning)",
+    "RT308": "a surrogate that is no detector, or gives less than the attack asks of it",
     "RT311": "an exclusion names what does not exist",
     "RT312": "an exclusion names a control arm",
     "RT313": "an exclusion that excludes nothing (warning)",
@@ -57,6 +60,19 @@ CODES: dict[str, str] = {
     "RT324": "a gate selects no cell",
     "RT331": "one image is in the evaluation data and in other data",
     "RT332": "a corpus cannot be listed",
+    "RT401": "a target cannot be loaded or asked",
+    "RT402": "a target's polarity is wrong",
+    "RT403": "a target's input range fits worse than another",
+    "RT404": "scores that are not numbers",
+    "RT405": "one score for all images",
+    "RT406": "a target in train mode",
+    "RT407": "a gradient that is absent or zero",
+    "RT408": "answers that do not repeat",
+    "RT409": "an output that is not what is declared",
+    "RT410": "scores that say less than they should",
+    "RT411": "an AUC that cannot be told from chance, or not at all",
+    "RT412": "a threshold that is wrong about a class, or cannot be trusted",
+    "RT333": "format, compression or size of the files alone tell real from fake images (warning)",
 }
 
 _WIDEST = 110  # columns of a source line that are shown, so that the caret stays under its text in a terminal
@@ -64,15 +80,17 @@ _WIDEST = 110  # columns of a source line that are shown, so that the caret stay
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """A place in the file.
+    """A place in one of the texts that a scenario is made of.
 
     line, column: from 1
     width:        columns that the caret underlines
+    part:         which text: 0 is the file itself, then what it extends, then each --set
     """
 
     line: int
     column: int
     width: int = 1
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,8 +140,8 @@ class Problem:
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems by line and column; those without a place first."""
-    return sorted(problems, key=lambda p: ((p.mark.line, p.mark.column) if p.mark else (0, 0), p.code, p.message))
+    """Problems by line and column, those of a file that is extended after those of the file itself; those without a place first."""
+    return sorted(problems, key=lambda p: ((p.mark.part, p.mark.line, p.mark.column) if p.mark else (0, 0, 0), p.code, p.message))
 
 
 def to_json(problems: Iterable[Problem]) -> str:

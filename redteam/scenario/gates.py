@@ -26,7 +26,7 @@ _REQUIREMENT = re.compile(r"\s*(<=|>=|<|>)\s*(\S.*?)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Form:
+class Form:
     """A gate as it is written."""
 
     id: Any = None
@@ -78,7 +78,7 @@ def _gate(reading: Reading, path: Place, taken: dict[str, Place]) -> Gate | None
     if entry is None:
         return None
     name = entry_id(reading, path, entry, taken)
-    form = build(reading, Part(_Form, placed(entry, path), path, "a gate"))
+    form = build(reading, Part(Form, placed(entry, path), path, "a gate"))
     require = "require" in entry and _required(reading, (*path, "require"), entry["require"], entry.get("metric"))
     if isinstance(metric := entry.get("metric"), str) and metric not in METRICS:
         reading.error("RT321", (*path, "metric"), f"unknown metric {metric!r}; {repair(metric, METRICS, 'there are')}")
@@ -86,7 +86,7 @@ def _gate(reading: Reading, path: Place, taken: dict[str, Place]) -> Gate | None
     known = [_where_is_known(reading, (*path, "where", key), value) for key, value in where.items()] if isinstance(where, dict) else [False]
     if not (name and form and require and all(known)):
         return None
-    return Gate(name, form.metric, {key: _wanted(key, value) for key, value in where.items()}, require, form.on, form.min_n, reading.document.mark(path))
+    return Gate(name, form.metric, {key: wanted(key, value) for key, value in where.items()}, require, form.on, form.min_n, reading.document.mark(path))
 
 
 def _required(reading: Reading, path: Place, text: object, metric: object) -> tuple[str, float] | None:
@@ -120,10 +120,10 @@ def check_gates(reading: Reading, found: Sequence[Gate], planned: Sequence[Plann
         for key in unknown:
             reading.key_error("RT323", (*path, key), f"no cell has {key!r}; {repair(key, [*COORDINATES, *strengths], 'cells have')}")
         if not unknown and not any(strength_matches(gate.where, cell) for cell in cells):
-            reading.error("RT324", path, f"a gate must select at least one cell, got none; {_what_exists(gate.where, cells)}")
+            reading.error("RT324", path, f"a gate must select at least one cell, got none; {what_exists(gate.where, cells)}")
 
 
-def _what_exists(where: dict[str, Any], cells: list[Cell]) -> str:
+def what_exists(where: dict[str, Any], cells: list[Cell]) -> str:
     """The values that one key could have with the rest as written; the last key first, which is mostly the number."""
     for key in reversed(where):
         rest = {name: value for name, value in where.items() if name != key}
@@ -153,7 +153,8 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, int) else float(value)
 
 
-def _wanted(key: str, value: Any) -> Any:
+def wanted(key: str, value: Any) -> Any:
+    """A value of `where` as cells have it: coordinates are text, a strength is a number where it spells one."""
     return value if key in COORDINATES and key != "repeat" else number if (number := _number(value)) is not None else value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,24 +11,25 @@ from pydantic import Field
 
 from redteam.files import FileFormat
 from redteam.scenario.attacks import attack_entries
-from redteam.scenario.checks import check_meaning, check_roles, overlap
+from redteam.scenario.checks import check_data, check_meaning, check_roles
 from redteam.scenario.components import Part, Placed, build, placed
-from redteam.scenario.document import SLUG, Document
+from redteam.scenario.document import SLUG
 from redteam.scenario.entries import SLUG_RULE, data_entries, defense_entries, target_entries
 from redteam.scenario.errors import Problem
 from redteam.scenario.exclusions import check_exclusions, exclusions
 from redteam.scenario.gates import check_gates, gates
+from redteam.scenario.layers import read_layers
 from redteam.scenario.matrix import cells
 from redteam.scenario.model import SCHEMA, Limits, Scenario
 from redteam.scenario.reading import Reading
 from redteam.scenario.scalars import shown
 
 REQUIRED = ("schema", "name", "data", "targets", "attacks")
-KEYS = ("schema", "name", "seed", "repeats", "data", "targets", "defenses", "attacks", "file", "matrix", "limits", "gates")
+KEYS = ("schema", "extends", "name", "seed", "repeats", "data", "targets", "defenses", "attacks", "file", "matrix", "limits", "gates")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Head:
+class Head:
     """The plain values of a scenario."""
 
     schema: Literal["redteam/v1"] = SCHEMA
@@ -36,12 +38,13 @@ class _Head:
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
-def load(path: Path, *, folder: Path | None = None, name: str | None = None, read_data: bool = False) -> tuple[Scenario, list[Problem]]:
-    """The scenario in a file, and warnings about it; relative paths start at `folder`, or beside the file; `name` is what messages call it. `read_data` also looks for images of eval in other roles, which reads the data.
+def load(path: Path, *, folder: Path | None = None, name: str | None = None, sets: Sequence[str] = (), read_data: bool = False) -> tuple[Scenario, list[Problem]]:
+    """The scenario in a file, and warnings about it; relative paths start at `folder`, or beside the file; `name` is what messages call it.
 
+    `sets` are KEY=VALUE that stand above the file. `read_data` also looks at the data: images of eval in other roles, and files that tell the classes apart.
     Raises ScenarioError with every problem that was found.
     """
-    reading = Reading(Document.read(path, name), folder or Path(path).absolute().parent)
+    reading = Reading(read_layers(path, name=name, folder=folder, sets=sets), folder or Path(path).absolute().parent)
     return understood(reading, read_data=read_data)
 
 
@@ -59,8 +62,8 @@ def understood(reading: Reading, *, read_data: bool = False) -> tuple[Scenario, 
     check_exclusions(reading, scenario)
     if scenario.gates:
         check_gates(reading, scenario.gates, cells(scenario))
-    if read_data and not reading.broken and (problem := overlap(scenario, reading.document)):
-        reading.problems.append(problem)
+    if read_data and not reading.broken:
+        check_data(reading, scenario)
     reading.raise_errors()
     return scenario, reading.warnings
 
@@ -68,11 +71,11 @@ def understood(reading: Reading, *, read_data: bool = False) -> tuple[Scenario, 
 def _scenario(reading: Reading) -> Scenario:
     _check_keys(reading)
     data = reading.document.data
-    head = build(reading, Part(_Head, {name: Placed(data[name], (name,)) for name in ("schema", "name", "seed", "repeats") if name in data}, (), "a scenario")) or _Head()
+    head = build(reading, Part(Head, {name: Placed(data[name], (name,)) for name in ("schema", "name", "seed", "repeats") if name in data}, (), "a scenario")) or Head()
     if isinstance(name := data.get("name"), str) and (not SLUG.fullmatch(name) or name.endswith(".")):
         reading.error("RT106", ("name",), f"a name {SLUG_RULE}, since folders are named after it, got {shown(name)}; rename it")
     return Scenario(
-        schema_=head.schema, name=head.name, seed=head.seed, repeats=head.repeats, folder=reading.folder,
+        schema_=head.schema, name=head.name, seed=head.seed, repeats=head.repeats, folder=reading.folder, beside=tuple(text.folder for text in reading.document.texts if text.folder),
         data=data_entries(reading) if "data" in data else {},
         targets=target_entries(reading) if "targets" in data else (),
         defenses=defense_entries(reading),

@@ -15,10 +15,11 @@ import redteam
 from redteam.data.corpus import Sample
 from redteam.record import SCHEMA
 from redteam.scenario.matrix import PlannedCell
+from redteam.scenario import surrogates
 from redteam.scenario.model import Gate, Scenario, TargetEntry
 from redteam.seeding import digest
 
-WORDS = {"code": "redteam's own code", "environment": "torch or the kind of device", "redteam": "redteam's version", "micro_batch": "the micro-batch size"}
+WORDS = {"code": "redteam's own code", "environment": "torch or the kind of device", "redteam": "redteam's version", "micro_batch": "the micro-batch size", "threads": "the number of threads"}
 SHOWN = 3  # differences of one kind that a message spells out
 
 
@@ -26,8 +27,8 @@ class Unusable(Exception):
     """A target's code or weights are not what the scenario declares."""
 
 
-def lock_of(scenario: Scenario, cells: Sequence[PlannedCell], listed: Mapping[str, Mapping[str, Sequence[Sample]]], *, device: str, micro_batch: int) -> dict[str, Any]:
-    """The lock of a plan; `listed` holds the samples of each role by the id of their corpus. Raises FileNotFoundError and Unusable."""
+def lock_of(scenario: Scenario, cells: Sequence[PlannedCell], listed: Mapping[str, Mapping[str, Sequence[Sample]]], *, device: str, frozen: Mapping[str, int]) -> dict[str, Any]:
+    """The lock of a plan; `listed` holds the samples of each role by the id of their corpus, `frozen` the numbers of the command line that results hang on. Raises FileNotFoundError and Unusable."""
     return {
         "schema": "redteam.lock/1",
         "record": SCHEMA,
@@ -36,12 +37,13 @@ def lock_of(scenario: Scenario, cells: Sequence[PlannedCell], listed: Mapping[st
         "scenario": scenario.name,
         "seed": scenario.seed,
         "file": {"format": scenario.file.format, "quality": scenario.file.quality},
-        "micro_batch": micro_batch,
+        **frozen,
         "environment": {"device": torch.device(device).type, "torch": ".".join(torch.__version__.split(".")[:2])},
         "data": {entry.id: {"kind": entry.kind, "samples": [_row(s) for s in listed["eval"][entry.id]]} for entry in scenario.data["eval"]},
         "calib": {name: digest([_row(s) for s in rows]) for name, rows in listed.get("calib", {}).items()},
         "train": {name: digest([_row(s) for s in rows]) for name, rows in listed.get("train", {}).items()},
         "targets": {entry.id: {"kind": entry.kind, "params": _portable(entry.spec.params()), "fingerprint": _fingerprint(entry)} for entry in scenario.targets},
+        "surrogates": surrogates.locked(scenario),
         "defenses": {entry.id: {"kind": entry.kind, "params": entry.defense.params()} for entry in scenario.defenses},
         "plugins": plugins(scenario),
         "cells": {item.cell.key: item.cell.label for item in cells},
@@ -138,8 +140,8 @@ def _row(sample: Sample) -> list[Any]:
 
 def _portable(params: dict[str, Any]) -> dict[str, Any]:
     """A target's settings without the places of files, whose contents the fingerprint holds."""
-    kept = {name: value for name, value in params.items() if name != "folder"}
-    return kept | ({"weights": True} if kept.get("weights") else {})
+    kept = {name: value for name, value in params.items() if name not in ("folder", "path")}
+    return kept | ({"weights": {"key": kept["weights"]["key"]}} if kept.get("weights") else {})
 
 
 def _gate(gate: Gate) -> dict[str, Any]:

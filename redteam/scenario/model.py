@@ -111,6 +111,7 @@ class Scenario:
     name:    safe as a file name
     seed:    all randomness derives from it
     folder:  where the file stands; relative paths resolve against it
+    beside:  where the file that it extends stands, if it extends one: its paths resolve against that
     data:    role -> corpora
     file:    what every image is saved to before it is scored
     exclude: coordinates of cells that are left out; see matrix.is_excluded
@@ -130,3 +131,9 @@ class Scenario:
     limits: Limits = Limits()
     gates: tuple[Gate, ...] = ()
     repeats: int = 1
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where user code finds its neighbours."""
+        return (self.folder, *self.beside)

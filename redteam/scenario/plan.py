@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from redteam.data.corpus import Sample
+from redteam.data.corpus import NOT_CONTENT, Sample
 from redteam.objective import goal_named
 from redteam.record import Cell
 from redteam.scenario.lock import lock_of
@@ -26,7 +26,6 @@ from redteam.seeding import digest
 SHARD = 64  # images a unit: small enough to lose little, large enough that files are few
 MICRO_BATCH = 16
 PIXELS = 512 * 512  # of one image; larger ones make batches and shards smaller by as much
-NOT_CONTENT = ("missing", "unreadable")  # what a corpus says of a file that it cannot hash
 
 Listed = dict[str, dict[str, tuple[Sample, ...]]]  # role -> corpus -> its samples
 
@@ -42,13 +41,19 @@ class Options:
     limit:       at most so many evaluation images of each corpus
     only:        glob over data/target/defense/attack or the attack alone; control arms always run
     micro_batch: images that are scored and attacked together
+    threads:     of torch, in each worker; sums may differ in the last bit with their number
     device:      where targets live
+    sets:        KEY=VALUE that stand above the scenario's file
+    keep:        whether every image is kept as a file, before and after, and not only those that the report shows
     """
 
     limit: int | None = None
     only: str | None = None
     micro_batch: int = MICRO_BATCH
+    threads: int = 1
     device: str = "cpu"
+    sets: Sequence[str] = ()
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def make_plan(scenario: Scenario, options: Options) -> Plan:
     listed = {role: {entry.id: tuple(_listed(entry, options)) for entry in entries} for role, entries in scenario.data.items()}
     _check(listed)
     planned = tuple(_selected(cells(scenario), options.only))
-    lock = lock_of(scenario, planned, listed, device=options.device, micro_batch=options.micro_batch)
+    lock = lock_of(scenario, planned, listed, device=options.device, frozen={"micro_batch": options.micro_batch, "threads": options.threads})
     units = tuple(_units(scenario, planned, listed["eval"], lock))
     return Plan(scenario, options, planned, units, listed["eval"], lock)
 
@@ -192,7 +197,7 @@ def _matches(cell: Cell, only: str) -> bool:
 
 
 def _units(scenario: Scenario, planned: Sequence[PlannedCell], samples: Mapping[str, Sequence[Sample]], lock: dict[str, Any]) -> Iterator[Unit]:
-    everything = digest({name: lock[name] for name in ("record", "code", "plugins", "seed", "file", "environment", "micro_batch", "calib", "train")})
+    everything = digest({name: lock[name] for name in ("record", "code", "plugins", "seed", "file", "environment", "micro_batch", "threads", "calib", "train")})
     for target, defense in dict.fromkeys((p.cell.target, p.cell.defense) for p in planned):
         yield Unit(digest(["prepare", everything, lock["targets"][target], lock["defenses"][defense], lock["data"]]), target, defense)
     kinds = {entry.id: target_kind(entry) for entry in scenario.targets}
@@ -203,7 +208,8 @@ def _units(scenario: Scenario, planned: Sequence[PlannedCell], samples: Mapping[
         place = (kinds[cell.target], cell.data, cell.goal)
         if place not in concerned:
             concerned[place] = [_concerned(shard, kinds[cell.target], cell.goal) for shard in whole[cell.data]]
-        parts = digest([everything, cell.key, lock["targets"][cell.target], lock["defenses"][cell.defense]])
+        asked = [lock["surrogates"].get(name) or lock["targets"][name] for name in item.attack.asked_instead()]
+        parts = digest([everything, cell.key, lock["targets"][cell.target], lock["defenses"][cell.defense], *asked])
         yield from (Unit(digest([parts, shard.digest]), cell.target, cell.defense, number, shard) for shard in concerned[place] if shard.batches)
 
 

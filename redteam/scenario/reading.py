@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ class Reading:
         self._meant: set[Place] = set()  # keys that a misspelt one was probably meant to be
 
     def error(self, code: str, path: Place, message: str, hint: str | None = None) -> None:
-        """Note an error at a value."""
-        self._note(Problem(code, words(self.document.data, path), self.document.mark(path), message, hint))
+        """Note an error at a value; a combination of values is refused at what was set last."""
+        mark = self.document.last_set(path) if code == "RT105" else self.document.mark(path)
+        self._note(Problem(code, words(self.document.data, path), mark, message, hint))
 
     def key_error(self, code: str, path: Place, message: str, hint: str | None = None) -> None:
         """Note an error at a key that should not be there: the caret stands at the key, the words name what holds it."""
@@ -51,9 +51,9 @@ class Reading:
         self._note(Problem(code, words(self.document.data, path), self.document.mark(path, key=True), message, severity="warning"))
 
     def _note(self, problem: Problem) -> None:
-        problem = replace(problem, file=self.document.name, source=self.document.line_text(problem.mark.line))
-        if problem.mark not in self._refused and problem not in self.problems:  # what YAML refused there explains the rest
-            self.problems.append(problem)
+        pointed = self.document.pointed(problem)
+        if problem.mark not in self._refused and pointed not in self.problems:  # what YAML refused there explains the rest
+            self.problems.append(pointed)
 
     @property
     def broken(self) -> bool:
@@ -73,6 +73,10 @@ class Reading:
     def at(self, path: Place) -> Any:
         """The value at a place; None where there is none."""
         return value_at(self.document.data, path)
+
+    def folder_of(self, path: Place) -> Path:
+        """Where the relative paths of a value start: beside the file that it was written in."""
+        return self.document.folder(path) or self.folder
 
     def ids(self, section: str) -> dict[str, Place]:
         """The ids that a section declares, valid entries or not, and where."""

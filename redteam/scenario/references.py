@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,28 +40,29 @@ def references(value: Any, hint: Any, at: Place = ()) -> Iterator[tuple[Referenc
 def check_reference(reading: Reading, reference: Reference, text: str, path: Place) -> None:
     """Note an error where a reference leads nowhere: neither an id of the scenario, nor a zoo name, nor a file."""
     ids = list(reading.ids(f"{reference.group}s")) if reference.group != "model" else []
+    loadable = reference.group != "target"  # a target is declared, with its input and output; a bare file says neither
     known = [*ids, *(f"zoo/{name}" for name in registry.names("models"))]
-    if text not in known and not (reading.folder / text).exists():
-        what = {"target": "target id, zoo name or file", "attack": "attack id, zoo name or file", "model": "zoo name or file"}[reference.group]
+    if text not in known and not (loadable and (reading.folder_of(path) / text).exists()):
+        what = {"target": "target id or zoo name", "attack": "attack id, zoo name or file", "model": "zoo name or file"}[reference.group]
         reading.error("RT221", path, f"no {what} {text!r}; {repair(text, known, 'there are')}")
 
 
-def anchored(value: Any, folder: Path) -> Any:
-    """The same value, every relative path inside it (in components, lists and mappings) made to start at `folder`."""
+def anchored(value: Any, folder: Callable[[Place], Path], at: Place = ()) -> Any:
+    """The same value, every relative path inside it (in components, lists and mappings) made to start at the folder of its place."""
     if isinstance(value, Path):
-        return folder / value
+        return folder(at) / value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         before = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-        after = {name: anchored(item, folder) for name, item in before.items()}
+        after = {name: anchored(item, folder, (*at, name)) for name, item in before.items()}
         return dataclasses.replace(value, **after) if any(after[name] is not before[name] for name in before) else value
     if isinstance(value, (list, tuple, dict)):
-        return _anchored_items(value, folder)
+        return _anchored_items(value, folder, at)
     return value
 
 
-def _anchored_items(value: Any, folder: Path) -> Any:
-    before = list(value.values() if isinstance(value, dict) else value)
-    after = [anchored(item, folder) for item in before]
-    if all(new is old for new, old in zip(after, before, strict=True)):
+def _anchored_items(value: Any, folder: Callable[[Place], Path], at: Place) -> Any:
+    before = value if isinstance(value, dict) else dict(enumerate(value))
+    after = {step: anchored(item, folder, (*at, step)) for step, item in before.items()}
+    if all(after[step] is before[step] for step in before):
         return value
-    return dict(zip(value, after, strict=True)) if isinstance(value, dict) else type(value)(after)
+    return after if isinstance(value, dict) else type(value)(after.values())

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-SIGMOIDS = {torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, F.sigmoid, torch.special.expit}
-IN_PLACE = {torch.sigmoid_, Tensor.sigmoid_}
-SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax}
-CLAMPS = {torch.clamp, torch.clamp_, torch.clip, torch.clip_, Tensor.clamp, Tensor.clamp_, Tensor.clip, Tensor.clip_}
+ATEN = torch.ops.aten  # what exported programs call
+SIGMOIDS = {torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, F.sigmoid, torch.special.expit, ATEN.sigmoid.default, ATEN.sigmoid_.default}
+IN_PLACE = {torch.sigmoid_, Tensor.sigmoid_, ATEN.sigmoid_.default}
+SOFTMAXES = {torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax, ATEN.softmax.int, ATEN._softmax.default}
+CLAMPS = {torch.clamp, torch.clamp_, torch.clip, torch.clip_, Tensor.clamp, Tensor.clamp_, Tensor.clip, Tensor.clip_, ATEN.clamp.default, ATEN.clamp_.default}
 TOLERANCE = 1e-4  # largest difference between the module's probability and the one recomputed from the logit
 GENTLE = 4.0  # logits within +-4 are far from saturation: probabilities from .018 to .982
 SHIFTS = (0.0, -1.0)  # the module ends in p, or in 1 - p

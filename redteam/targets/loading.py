@@ -1,45 +1,14 @@
-"""Loads a user's factory and weights; weights that hold code are refused."""
+"""Finds and loads the factory that builds a user's detector."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import importlib.util
-import pickle
 import sys
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import torch
-from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """A file of tensors.
-
-    path:   .safetensors, or a state dict that torch.save wrote
-    sha256: what the file must hash to; not checked when not given
-    """
-
-    path: Path
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-
-    def digest(self) -> str:
-        """sha256 of the file; raises FileNotFoundError, or ValueError where it is not the declared one."""
-        if not self.path.is_file():
-            raise FileNotFoundError(f"weights: {self.path} does not exist; the path is relative to the scenario")
-        with open(self.path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if self.sha256 not in (None, found):
-            raise ValueError(f"weights: {self.path.name} has sha256 {found}, but the scenario declares {self.sha256}")
-        return found
+from typing import Any
 
 
 def load_factory(address: str, folder: Path | None) -> Callable[..., Any]:
@@ -88,46 +57,3 @@ def _module_file(dotted: str, folder: Path | None) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def load_weights(model: nn.Module, weights: Weights, device: torch.device) -> None:
-    """Load a state dict strictly into the module; every key must match. Raises ValueError that lists what does not."""
-    weights.digest()
-    tensors = read_tensors(weights.path, device)
-    missing, unexpected = _difference(model.state_dict(), tensors)
-    if missing or unexpected:
-        raise ValueError(f"weights: {weights.path.name} does not fit the module: {_some('missing', missing)}; {_some('unexpected', unexpected)}")
-    model.load_state_dict(tensors, strict=True)
-
-
-def read_tensors(path: Path, device: torch.device) -> dict[str, Tensor]:
-    """A file's tensors by name. A pickle that holds code is refused with a sentence on how to convert it."""
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path, device=str(device))
-        except SafetensorError as error:
-            raise ValueError(f"weights: {path.name} is not a whole safetensors file ({error})") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch asks to file an issue about pickles that it then refuses
-            found = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError) as error:
-        why = next(iter(str(error).splitlines()), "it ends too early")
-        raise ValueError(f"weights: {path.name} is not a whole file that torch.save wrote ({why})") from error
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"weights: {path.name} holds more than tensors, and loading it could run code; where you trust it, convert it once: "
-            "safetensors.torch.save_file(torch.load(path, weights_only=False)['state_dict'], 'weights.safetensors')"
-        ) from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ValueError(f"weights: {path.name} must be a state dict (names to tensors), got {type(found).__name__} of {_some('keys', list(found)) if isinstance(found, dict) else 'no keys'}")
-    return found
-
-
-def _difference(want: dict[str, Tensor], got: dict[str, Tensor]) -> tuple[list[str], list[str]]:
-    shapes = [f"{name} {tuple(got[name].shape)} instead of {tuple(want[name].shape)}" for name in want.keys() & got.keys() if want[name].shape != got[name].shape]
-    return sorted(want.keys() - got.keys()), sorted(got.keys() - want.keys()) + sorted(shapes)
-
-
-def _some(word: str, names: list[Any]) -> str:
-    return f"{len(names)} {word}" + (f" ({', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''})" if names else "")

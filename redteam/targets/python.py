@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,53 +10,33 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from redteam.target import Access, Detector, TargetSpec
-from redteam.targets.adapted import AdaptedDetector, Adapter, Output
-from redteam.targets.loading import Weights, factory_source, load_factory, load_weights
-from redteam.targets.preprocessing import Input
+from redteam.target import Access, Detector
+from redteam.targets.adapted import AdaptedDetector, Adapter
+from redteam.targets.declared import DeclaredTarget
+from redteam.targets.loading import factory_source, load_factory
+from redteam.targets.weights import Weights, load_weights
 
 STATEFUL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # what train mode changes
+STAYS_TRAINING = "model_in_train_mode: the module stays in train mode although eval() was called; scores may vary from call to call"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PythonTarget(TargetSpec):
+class PythonTarget(DeclaredTarget):
     """A torch module or a callable that a Python factory returns.
 
     factory: my_package.models:build or my_file.py:build, relative to the scenario; called with `args`
     args:    keyword arguments of the factory
-    weights: {path, sha256}: safetensors or a plain state dict, loaded strictly into the module
-    input:   what happens to pixels in [0, 1] before the module sees them
-    output:  what the module returns
+    weights: {path, sha256, key}: safetensors or a state dict in any usual layout, loaded strictly into the module
     mode:    eval, or train for networks that are published in train mode
     access:  the most that an adversary may ask; gradients for modules and scores for callables when not given
     folder:  where relative paths start
     """
 
     factory: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][\w.]*$")]
-    output: Output
     args: dict[str, Any] = field(default_factory=dict)
     weights: Weights | None = None
-    input: Input = field(default_factory=Input)
     mode: Literal["eval", "train"] = "eval"
-    access: Literal["gradients", "scores", "decisions"] | None = None
-    folder: Path | None = field(default=None, metadata={"internal": True})
-
-    @property
-    def declared_logit(self) -> bool:
-        """Whether the output is declared on the log-odds scale (flag R4)."""
-        return not self.output.is_probability
-
-    def gives(self) -> Access:
-        """The access level; where it is not declared, what a module would give, until the factory has been called."""
-        return Access[(self.access or "gradients").upper()]
-
-    def own_scale(self, value: float) -> float:
-        """A fixed threshold on the detector's own scale -> log-odds of label 1."""
-        if self.output.is_probability:
-            if not 0 < value < 1:
-                raise ValueError(f"threshold: fixed must lie in (0, 1) for {self.output.type}, got {value}")
-            value = math.log(value / (1 - value))
-        return -value if self.output.positive == "real" else value
+    folder: Path | None = field(default=None, metadata={"internal": True, "of": "factory"})
 
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the factory's file and of the weights."""
@@ -80,7 +59,7 @@ class PythonTarget(TargetSpec):
 
     def _prepare_module(self, model: nn.Module, device: torch.device, notes: list[str]) -> nn.Module:
         if self.weights:
-            load_weights(model, self.weights, device)
+            notes += load_weights(model, self.weights, device)
         stateful = any(isinstance(part, STATEFUL) for part in model.modules())
         if model.training and stateful and self.mode == "eval":
             notes.append("the factory returned the module in train mode; it was put in eval mode (declare `mode: train` if it is published so)")
@@ -90,5 +69,5 @@ class PythonTarget(TargetSpec):
         if self.mode == "train" and stateful:
             notes.append("model_in_train_mode: the scenario declares mode train, so dropout and batch statistics are live and a score may depend on its neighbours")
         elif any(part.training for part in model.modules()) and stateful:
-            notes.append("model_in_train_mode: the module stays in train mode although eval() was called; scores may vary from call to call")
+            notes.append(STAYS_TRAINING)
         return model

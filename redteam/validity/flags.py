@@ -48,6 +48,7 @@ class View:
     facts:    what the preparation of the target found
     lossless: whether the scenario's file keeps pixels as they are
     groups:   the source images behind the rows
+    files:    a sentence where format, compression or size of the files alone tell the classes apart
     """
 
     cell: Cell
@@ -58,11 +59,12 @@ class View:
     facts: dict[str, Any]
     lossless: bool
     groups: frozenset[str] = field(default_factory=frozenset)
+    files: str | None = None
 
 
 def broken_gradient(view: View) -> Flag | None:
     """R1: the gradient path is broken."""
-    asked = [r for r in view.rows if r.cost.get("backwards") and scoreable(r)]  # what has no score is counted as unscoreable already
+    asked = [r for r in view.rows if (r.cost.get("backwards") or r.cost.get("surrogate_backwards")) and scoreable(r)]  # what has no score is counted as unscoreable already
     hit = [r for r in asked if r.cost.get("broken_gradients")]
     if hit:
         return Flag("R1", "invalid", f"The gradient was absent or not finite on {len(hit)} of {len(asked)} images, so a gradient attack measured nothing there. Let gradients through the target, or declare access: scores.")
@@ -74,7 +76,7 @@ def zero_gradient(view: View) -> Flag | None:
     if view.attack.needs is not Access.GRADIENTS:
         return None
     rows = [r for r in view.rows if scoreable(r)]
-    hit = [r for r in rows if {"zero_gradient", "attack_noop"} & set(r.warnings)]
+    hit = [r for r in rows if "zero_gradient" in r.warnings or "attack_noop" in r.warnings and r.outcome["attackable"]]  # who has what he wants may rest
     if not hit:
         return None
     severity: Severity = "invalid" if len(hit) > FEW * len(rows) else "upper_bound"
@@ -147,6 +149,11 @@ def identity_moves(view: View) -> Flag | None:
     return None
 
 
+def unlike_files(view: View) -> Flag | None:
+    """R18: the classes did not go through the same processing."""
+    return Flag("R18", "note", f"{view.files[:1].upper()}{view.files[1:]}.") if view.files else None
+
+
 def hard_labels(view: View) -> Flag | None:
     """R19: an AUC of decisions."""
     scores = {r.outcome["score"] for r in view.identity if scoreable(r)}
@@ -183,7 +190,7 @@ def polarity(view: View) -> Flag | None:
 
 
 CHECKS: tuple[Callable[[View], Flag | None], ...] = (
-    broken_gradient, zero_gradient, not_repeatable, probabilities_as_logits, budget_or_range, identity_moves, hard_labels, too_few_negatives, threshold_provenance, polarity,
+    broken_gradient, zero_gradient, not_repeatable, probabilities_as_logits, budget_or_range, identity_moves, unlike_files, hard_labels, too_few_negatives, threshold_provenance, polarity,
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ VARIANTS = {  # settings beside the defaults that take another way through the c
     "pgd": [{"norm": "l2", "eps": 0.3, "steps": 5}, {"random_start": False, "steps": 3}, {"eps": 2.7 / 255, "step": 1 / 255}],
     "noise": [{"norm": "l2", "eps": 0.3}, {"eps": 2.7 / 255}],
     "resize": [{"restore": False}, {"scale": 0.7, "kernel": "nearest"}],
+    "torchattacks": [{"method": "PGDRS", "eps": 2.7 / 255, "args": {"steps": 2, "noise_batch_size": 2}}],
 }
 
 
@@ -35,7 +36,7 @@ def make(name: str, **params: object) -> Attack:
     if name == "chain":
         stages = tuple(registry.get("attacks", stage)(**given) for stage, given in (("blur", {}), ("pgd", {"norm": "l2", "eps": 0.3, "steps": 3}), ("pgd", {"steps": 2}), ("jpeg", {})))
         return cls(stages=stages, names=("blur", "l2", "pgd", "jpeg"), **params)
-    return cls(**params)
+    return cls(**{"method": "FGSM"} | params) if name == "torchattacks" else cls(**params)
 
 
 ATTACKS = [pytest.param(make(name, **params), id=f"{name}{i or ''}") for name in NAMES for i, params in enumerate([{}, *VARIANTS.get(name, [])])]

@@ -79,5 +79,6 @@ def quick(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     spec = importlib.util.spec_from_file_location("bench_forked", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(session.go, "__defaults__", (session.go.__defaults__[0], module.ForkedWorker))
+    for function in (session.go, session.work):
+        monkeypatch.setattr(function, "__defaults__", (function.__defaults__[0], module.ForkedWorker))
     return desk

@@ -88,7 +88,11 @@ def test_mistakes_are_status_2_and_leave_nothing_behind(quick):
         (["run", "s.yaml", "-o", "s.yaml/r"], 2, "-o s.yaml/r: cannot be made"),
         (["run", "s.yaml", "-o", "r", "--device", "abacus"], 2, "--device abacus: torch knows no such device"),
         (["run", "s.yaml", "-o", "r", "--device", "cuda:9"], 5, "--device cuda:9: torch cannot use it here"),
+        (["run", "s.yaml", "-o", "r", "--workers", "all"], 2, "must be local:N with N of at least 1, got 'all'; local:2 starts two workers on this machine"),
+        (["run", "s.yaml", "-o", "r", "--workers", "local:0"], 2, "must be local:N with N of at least 1, got 'local:0'"),
+        (["run", "s.yaml", "-o", "r", "--threads", "0"], 2, "0 is not in the range"),
         (["resume", "data"], 2, "data holds no run.json; it is not a run directory"),
+        (["work", "nowhere"], 2, "nowhere holds no run.json; it is not a run directory"),
         (["resume", "nowhere"], 2, "nowhere holds no run.json; it is not a run directory"),
         (["report", "data"], 2, "data holds no run.json; it is not a run directory"),
         (["show", "atack/pgd"], 2, "unknown"),
@@ -173,6 +177,32 @@ def test_a_full_disk_is_status_4_with_the_command_that_goes_on(quick, monkeypatc
     assert result.exit_code == 4
     assert result.stderr.splitlines()[-2:] == ["cannot write r/results.jsonl: No space left on device", "everything finished is kept; then go on with: redteam resume r"]
     assert quick.call("resume", "r").exit_code == 0
+
+
+def test_another_process_helps_with_a_run_and_says_what_it_did(quick, monkeypatch):
+    from redteam.console.progress import Display
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "update", lambda self, step: signal.raise_signal(signal.SIGINT) if step.done == 5 else None)
+        quick.call("run", quick.scenario(), "-o", "my run", "--workers", "1")
+    with RunDir(Path("my run")).hold():  # another process's, that is; a helper does not ask for it
+        result = quick.call("work", "my run", "--workers", "local:2")
+    assert result.exit_code == 0
+    assert result.stdout == "computed 8 of 13 units here, and all are there; where no process holds the run, go on with: redteam resume 'my run'\n"
+    assert quick.call("resume", "my run").exit_code == 0
+    (quick.folder / "mine.py").write_text((quick.folder / "mine.py").read_text() + "\n")
+    result = quick.call("work", "my run")
+    assert result.exit_code == 6 and "inputs changed since the run began: targets.mine.fingerprint.factory;" in result.stderr
+
+
+def test_threads_and_micro_batch_are_frozen_with_the_run_and_workers_are_not(quick):
+    quick.call("run", quick.scenario(), "-o", "r", "--threads", "2", "--micro-batch", "3", "--workers", "2")
+    assert json.loads(Path("r/run.json").read_text())["options"].items() >= {"threads": 2, "micro_batch": 3}.items()
+    lock = json.loads(Path("r/scenario.lock.json").read_text())
+    assert (lock["threads"], lock["micro_batch"], "workers" in lock) == (2, 3, False)
+    assert quick.call("resume", "r", "--workers", "1").exit_code == 0
+    Path("r/run.json").write_text(Path("r/run.json").read_text().replace('"threads": 2', '"threads": 1'))
+    assert "inputs changed since the run began: the number of threads;" in quick.call("resume", "r").stderr
 
 
 def test_dry_run_computes_nothing(desk):

@@ -124,7 +124,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 def test_a_folder_without_the_two_classes_is_refused(tmp_path):
     repair = "sort the images into real/ and fake/"
-    assert refusal(tmp_path) == f"{tmp_path}: the folder must hold real/ and fake/, got no real/ and no fake/; {repair}"
+    assert refusal(tmp_path) == f"{tmp_path}: the folder must hold real/ and fake/ (or 0_real/ and 1_fake/, or folders with such pairs), got none of them; {repair}"
     (tmp_path / "real").mkdir()
     assert refusal(tmp_path) == f"{tmp_path}: the folder must hold real/ and fake/, got no fake/; {repair}"
 
@@ -170,3 +170,82 @@ def test_the_folder_itself_may_be_a_link(root, tmp_path):
 def test_a_file_name_that_is_not_utf8_is_refused(root):
     os.rename(root / "real/a.png", os.fsencode(root) + b"/real/\xff.png")
     assert refusal(root) == rf"{root}: the file name real/\udcff.png must be UTF-8; rename the file"
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    root = tmp_path / "benchmark"
+    for name in ("progan/cat/0_real/1.png", "progan/cat/1_fake/1.png", "progan/car/0_real/1.png", "progan/car/1_fake/2.png", "sd/0_real/1.png", "sd/1_fake/1.jpg", "sd/1_fake/7.png"):
+        save(root, name)
+    return root
+
+
+def test_a_pair_may_be_called_0_real_and_1_fake(tmp_path):
+    for name in ("0_real/a.png", "1_fake/a.jpg", "1_fake/deep/b.png"):
+        save(tmp_path, name)
+    assert [(s.id, s.label, s.group) for s in Folder(path=tmp_path).samples()] == [
+        ("0_real/a.png", 0, "0_real/a.png"), ("1_fake/a.jpg", 1, "0_real/a.png"), ("1_fake/deep/b.png", 1, "1_fake/deep/b.png"),
+    ]  # fmt: skip
+
+
+def test_pairs_below_the_folder_are_found_and_groups_stay_within_a_generator(benchmark):
+    samples = list(Folder(path=benchmark).samples())
+    assert [(s.id, s.label) for s in samples] == [
+        ("progan/car/0_real/1.png", 0), ("progan/car/1_fake/2.png", 1), ("progan/cat/0_real/1.png", 0), ("progan/cat/1_fake/1.png", 1),
+        ("sd/0_real/1.png", 0), ("sd/1_fake/1.jpg", 1), ("sd/1_fake/7.png", 1),
+    ]  # fmt: skip
+    groups = {s.id: s.group for s in samples}
+    assert groups["progan/cat/1_fake/1.png"] == "progan/cat/0_real/1.png" and groups["sd/1_fake/1.jpg"] == "sd/0_real/1.png"
+    assert len(set(groups.values())) == 5
+    assert Folder(path=benchmark).open(lambda reference: None)(samples[0]).pixels.shape == (8, 12, 3)
+
+
+def test_real_and_fake_are_found_below_the_folder_too(tmp_path):
+    for name in ("test/people/real/a.png", "test/people/fake/b.png"):
+        save(tmp_path, name)
+    assert ids(tmp_path) == ["test/people/fake/b.png", "test/people/real/a.png"]
+
+
+def test_a_limit_takes_from_each_generator_in_turn(benchmark):
+    assert ids(benchmark, limit=2) == ["progan/car/0_real/1.png", "progan/car/1_fake/2.png"]
+    assert ids(benchmark, limit=6) == [name for name in ids(benchmark) if name != "sd/1_fake/7.png"]
+
+
+def test_a_class_folder_inside_a_class_folder_is_no_class_folder(tmp_path):
+    for name in ("g/0_real/a.png", "g/1_fake/0_real/b.png"):
+        save(tmp_path, name)
+    assert [(s.id, s.label) for s in Folder(path=tmp_path).samples()] == [("g/0_real/a.png", 0), ("g/1_fake/0_real/b.png", 1)]
+
+
+def test_both_pairs_in_one_place_are_refused(root):
+    save(root, "0_real/a.png")
+    assert refusal(root) == f"{root}: the folder must hold one pair, got real/, fake/, 0_real/; leave real/ and fake/ or 0_real/ and 1_fake/"
+
+
+def test_both_kinds_of_pairs_below_one_folder_are_refused(benchmark):
+    save(benchmark, "own/real/a.png")
+    save(benchmark, "own/fake/a.png")
+    assert refusal(benchmark) == f"{benchmark}: all pairs must have the same names, got real/ and fake/ beside 0_real/ and 1_fake/; rename one kind"
+
+
+def test_half_a_pair_below_the_folder_is_refused(benchmark):
+    save(benchmark, "dalle/1_fake/a.png")
+    assert refusal(benchmark) == f"{benchmark}: dalle/ must hold 0_real/ and 1_fake/, got no 0_real/; sort the images into 0_real/ and 1_fake/"
+
+
+def test_an_image_outside_of_all_pairs_is_refused(benchmark):
+    save(benchmark, "progan/dog/1.png")
+    assert refusal(benchmark) == f"{benchmark}: an image must lie in a folder of a pair, got progan/dog/1.png outside; move it or take it out"
+    save(benchmark, "overview.png")
+    assert "got overview.png and 1 more outside;" in refusal(benchmark)
+
+
+def test_pairs_without_images_are_refused(tmp_path):
+    for name in ("g/0_real", "g/1_fake"):
+        (tmp_path / name).mkdir(parents=True)
+    assert refusal(tmp_path).startswith(f"{tmp_path}: 0_real/ and 1_fake/ must hold images, got none;")
+
+
+def test_links_below_the_folder_are_refused_while_pairs_are_looked_for(benchmark, tmp_path):
+    (benchmark / "more").symlink_to(tmp_path)
+    assert refusal(benchmark) == f"{benchmark}: more is a link that leaves the folder; copy what it points to into its place"

@@ -8,6 +8,7 @@ from redteam.data.corpus import CorpusError, UnreadableImage
 from redteam.data.manifest import Manifest
 from redteam.data.pictures import file_sha256
 
+MAPPED = "write one of these, or say what it means with labels: {real: [...], fake: [...]}"
 QUOTED = "put the value in quotes or leave the key out"
 UNDER = "put the file under that folder and write its path from there"
 
@@ -95,7 +96,9 @@ def test_a_byte_order_mark_blank_lines_and_carriage_returns_are_let_pass(home):
 
 @pytest.mark.parametrize("label, shown", [(2, "2"), (-1, "-1"), (1.0, "1.0"), (True, "true"), ("1", '"1"'), ("Fake", '"Fake"'), ([1], "[1]"), ("", '""')])
 def test_other_labels_are_refused(home, label, shown):
-    assert refusal(home, {"image": "a.png", "label": label}) == f'test.jsonl:1: label must be 0, 1, "real" or "fake", got {shown}; write one of these'
+    assert refusal(home, {"image": "a.png", "label": label}) == (
+        f'test.jsonl:1: label must be 0, 1, "real" or "fake", got {shown}; {MAPPED}\ntest.jsonl: the labels are {shown} (1 row)'
+    )
 
 
 def test_missing_and_unknown_keys_are_refused(home):
@@ -140,7 +143,7 @@ def test_text_that_is_not_utf8_is_refused(home):
     path.write_bytes(b'{"image": "a.png", "label": 1}\n{"image": "caf\xe9.png", "label": 1}\n')
     with pytest.raises(CorpusError) as caught:
         Manifest(path=path).samples()
-    assert str(caught.value) == "test.jsonl:2: the text must be UTF-8, got byte 0xe9 at column 15; save the manifest as UTF-8"
+    assert str(caught.value) == "test.jsonl:2: the text must be UTF-8, got byte 0xe9 at column 15; save the list as UTF-8"
 
 
 @pytest.mark.parametrize("key", ["image", "mask"])
@@ -171,7 +174,7 @@ def test_dots_and_links_that_stay_in_the_folder_are_let_pass(home):
 
 def test_a_missing_mask_is_refused_but_only_in_the_split_that_is_read(home):
     rows = [{"image": "a.png", "label": 1, "mask": "gone.png", "split": "train"}, {"image": "b.png", "label": 1, "split": "test"}]
-    assert refusal(home, *rows) == 'test.jsonl:1: there is no mask "gone.png"; put the file there or leave the key out'
+    assert refusal(home, *rows) == 'test.jsonl:1: there is no mask "gone.png"; put the file there, or name no mask'
     assert [s.id for s in manifest(home, *rows, split="test").samples()] == ["b.png"]
 
 
@@ -211,13 +214,13 @@ def test_a_real_image_with_a_forged_region_fails(home):
 def test_all_defects_come_in_one_message_ten_spelled_out(home):
     rows = [{"image": "a.png", "label": 1}, {"label": 3, "foo": 1}, *({"image": "../x.png", "label": 1} for _ in range(12))]
     lines = refusal(home, *rows).split("\n")
-    assert len(lines) == 11 and lines[-1] == "and 5 more"
+    assert len(lines) == 12 and lines[10:] == ["and 5 more", "test.jsonl: the labels are 1 (13 rows), 3 (1 row)"]
     assert [line.split(" ")[0] for line in lines[:4]] == ["test.jsonl:2:", "test.jsonl:2:", "test.jsonl:2:", "test.jsonl:3:"]
 
 
 def test_long_values_are_cut_in_messages(home):
     message = refusal(home, {"image": "a.png", "label": "x" * 10_000})
-    assert message == f'test.jsonl:1: label must be 0, 1, "real" or "fake", got "{"x" * 76}...; write one of these'
+    assert message == f'test.jsonl:1: label must be 0, 1, "real" or "fake", got "{"x" * 76}...; {MAPPED}\ntest.jsonl: the labels are "{"x" * 76}... (1 row)'
 
 
 def test_names_with_markup_are_untouched(home):
@@ -231,12 +234,12 @@ def test_an_empty_or_missing_manifest_is_refused(home):
     assert refusal(home, "", "") == 'test.jsonl: a manifest must have rows, got none; write one {"image": ..., "label": ...} a line'
     with pytest.raises(CorpusError) as caught:
         Manifest(path=home / "gone.jsonl").samples()
-    assert str(caught.value) == f"{home}/gone.jsonl: the manifest cannot be opened (No such file or directory); give a JSON Lines file that exists"
+    assert str(caught.value) == f"{home}/gone.jsonl: the list cannot be opened (No such file or directory); give a JSON Lines or CSV file that exists"
     with pytest.raises(CorpusError, match="Is a directory"):
         Manifest(path=home).samples()
 
 
 def test_the_parameters_say_what_they_are():
     documented = {parameter.name: (parameter.required, parameter.doc) for parameter in Manifest.parameters()}
-    assert documented["path"] == (True, "the manifest, a .jsonl file in UTF-8")
+    assert documented["path"] == (True, "the manifest, in UTF-8: CSV where its name ends in .csv, else JSON Lines")
     assert documented["split"] == (False, "only the rows of this split; all rows when not given")

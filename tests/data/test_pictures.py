@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from redteam.data.corpus import UnreadableImage
-from redteam.data.pictures import PIXEL_LIMIT, file_sha256, image_size, leaves, read_mask, read_rgb, survey
+from redteam.data.corpus import Container, UnreadableImage
+from redteam.data.masks import read_classes, read_mask
+from redteam.data.pictures import PIXEL_LIMIT, Header, file_sha256, header, image_size, leaves, read_rgb
 
 DAMAGED = "the image data are damaged or cut short; copy the file again from where it came"
 
@@ -238,15 +239,15 @@ def test_the_hash_is_that_of_the_bytes(tmp_path):
     assert file_sha256(tmp_path / "a") == hashlib.sha256(bytes(range(256)) * 5000).hexdigest()
 
 
-def test_a_survey_never_raises(tmp_path, pixels):
+def test_listing_a_file_never_raises(tmp_path, pixels):
     path = save(tmp_path / "a.png", pixels)
-    assert survey(path) == (24, 40, file_sha256(path))
+    assert header(path) == Header(24, 40, file_sha256(path), Container(format="PNG", mode="RGB"))
     path.write_bytes(b"junk")
-    assert survey(path) == (0, 0, hashlib.sha256(b"junk").hexdigest())
+    assert header(path) == Header(0, 0, hashlib.sha256(b"junk").hexdigest())
     path.write_bytes(b"")
-    assert survey(path) == (0, 0, "unreadable")
+    assert header(path) == Header(0, 0, "unreadable")
     path.unlink()
-    assert survey(path) == (0, 0, "missing")
+    assert header(path) == Header(0, 0, "missing")
 
 
 def test_a_path_leaves_a_folder_by_dots_or_by_links(tmp_path):
@@ -256,3 +257,70 @@ def test_a_path_leaves_a_folder_by_dots_or_by_links(tmp_path):
     (inside / "loop").symlink_to(inside / "loop")
     assert leaves(inside, inside / "link" / "x.png") and leaves(inside, inside / ".." / "x.png") and leaves(inside, tmp_path / "in2")
     assert not leaves(inside, inside / "x.png") and not leaves(inside / "link" / "in", inside / "x.png") and not leaves(inside, inside / "loop")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tif"])
+def test_a_truncated_file_is_refused_where_another_program_told_pillow_to_fill_it_with_grey(tmp_path, pixels, name, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    path = save(tmp_path / name, pixels)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    assert refusal(read_rgb, path) == f"{name}: {DAMAGED}"
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+@pytest.mark.parametrize("name, written", [("photo.png", "JPEG"), ("photo.jpg", "PNG"), ("photo", "WEBP")])
+def test_a_file_is_what_it_holds_and_not_what_its_name_says(tmp_path, pixels, name, written):
+    Image.fromarray(pixels).save(tmp_path / name, format=written)
+    assert header(tmp_path / name).container.format == written
+    with Image.open(tmp_path / name) as picture:
+        np.testing.assert_array_equal(read_rgb(tmp_path / name), np.asarray(picture))
+
+
+def test_a_colour_profile_changes_no_number(tmp_path, pixels):
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    np.testing.assert_array_equal(read_rgb(save(tmp_path / "a.png", pixels, icc_profile=profile)), pixels)
+
+
+def test_of_several_pages_the_first_is_read(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(255 - pixels)])
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif"), pixels)
+
+
+def test_grey_with_alpha_is_read_where_it_is_opaque(tmp_path, pixels):
+    alpha = np.full((24, 40), 255, np.uint8)
+    path = save(tmp_path / "a.png", np.dstack([pixels[..., 0], alpha]))
+    np.testing.assert_array_equal(read_rgb(path), np.repeat(pixels[..., :1], 3, axis=2))
+    alpha[0, 0] = 254
+    save(path, np.dstack([pixels[..., 0], alpha]))
+    assert refusal(read_rgb, path).startswith("a.png: alpha must be 255 everywhere, got 254 (mode LA);")
+
+
+def test_a_cmyk_photograph_and_one_of_32_bits_are_refused_and_still_listed_with_their_size(tmp_path):
+    Image.new("CMYK", (40, 24)).save(tmp_path / "print.jpg")
+    Image.new("I", (40, 24)).save(tmp_path / "deep.tif")
+    for name in ("print.jpg", "deep.tif"):
+        assert (header(tmp_path / name).height, header(tmp_path / name).width) == (24, 40)
+        assert refusal(read_rgb, tmp_path / name).startswith(f"{name}: mode must be 8-bit RGB, grey or palette, got ")
+
+
+def test_a_palette_mask_counts_by_its_colours_and_classes_by_their_numbers(tmp_path):
+    levels = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    levels.putpalette([0, 0, 0, 128, 0, 0, 255, 255, 255])
+    levels.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 1, 3), [[0, 0, 255]])
+    np.testing.assert_array_equal(read_classes(tmp_path / "m.png"), [[0, 255, 255]])
+    np.testing.assert_array_equal(read_classes(tmp_path / "m.png", (2,)), [[0, 0, 255]])
+
+
+def test_classes_in_colour_are_refused(tmp_path, pixels):
+    path = save(tmp_path / "m.png", pixels)
+    assert refusal(read_classes, path) == "m.png: mode must be 8-bit grey or palette, got RGB; convert it to 8-bit grey and save it as PNG"
+
+
+def test_a_mask_of_the_other_polarity_is_its_complement(tmp_path):
+    path = save(tmp_path / "m.png", np.array([[0, 127, 128, 255]], np.uint8))
+    np.testing.assert_array_equal(read_mask(path, 1, 4, white="authentic"), [[255, 255, 0, 0]])
+    dim = save(tmp_path / "dim.png", np.array([[0, 1]], np.uint8))
+    assert "must be white (255) where the image is authentic, got 1 at most" in str(pytest.raises(UnreadableImage, read_mask, dim, 1, 2, white="authentic").value)

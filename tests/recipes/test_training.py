@@ -14,13 +14,16 @@ from safetensors.torch import load_file
 from redteam.data import photos
 from redteam.data.camera import render
 from redteam.data.corpus import CorpusError
-from redteam.recipes.npr_tiny import NPRRecipe, prepared
+from redteam.recipes.npr_tiny import NPRRecipe
+from redteam.recipes.pairs import prepared
 from redteam.recipes.pool import camera_pool, centre_crops, folder_pool
 from redteam.recipes.recipe import Recipe, schedule, silent
+from redteam.recipes.spectrum_tiny import SpectrumRecipe
 from redteam.recipes.vae_tiny import VAERecipe
 
 VAE = VAERecipe(steps=4, batch=2, crop=16, scenes=3, size=32, keep_every=2)
 NPR = NPRRecipe(steps=4, pairs=2, scenes=3, size=32, keep_every=2)
+SPECTRUM = SpectrumRecipe(steps=4, pairs=2, scenes=3, size=32, keep_every=2)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def stop_at(step: int) -> object:
     return progress
 
 
-@pytest.mark.parametrize("recipe", [VAE, NPR], ids=["vae-tiny", "npr-tiny"])
+@pytest.mark.parametrize("recipe", [VAE, NPR, SPECTRUM], ids=lambda recipe: recipe.model.name)
 def test_a_training_that_was_killed_and_resumed_gives_the_same_bits(recipe: Recipe, tmp_path: Path, photographs: Path):
     recipe = replace(recipe, data=photographs)
     name = f"{recipe.model.name}.safetensors"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,23 @@ def gates() -> Json:
     }
 
 
+def many_rows(told: Json, images: int = 40) -> list[Record]:
+    """Every cell but those of the photographs with so many images, two of a scene; an attack shifts each score against its class."""
+    rows: list[Record] = []
+    rng = np.random.default_rng(8)
+    clean = rng.normal(0, 1.5, images) + np.where(np.arange(images) % 2, 3.0, -3.0)
+    for c in [c for c in told["cells"] if c["data"] == "camera"]:
+        harm = (0.0 if c["control"] else 1.0) * (c["eps"] * 255 * 2 if c["eps"] else (100 - c["strength"].get("quality", 100)) / 20)
+        for i, score in enumerate(clean):
+            label, was = i % 2, int(score > 0)
+            after = float(score - (2 * label - 1) * harm * rng.uniform(0.5, 1.5))
+            psnr = {"psnr_db": 50.0 - 2 * harm + float(rng.normal()), "ssim": 0.99 - 0.01 * harm}
+            told_of = {"score": after, "decision": int(after > 0), "attackable": was == label, "success": was == label and (after > 0) != label, "clean_decision": was}
+            row = record(c, f"scene-{i // 2}-{label}", label, {}, **told_of)
+            rows.append(replace(row, group=f"scene-{i // 2}", quality=psnr if harm else {"psnr_db": None, "ssim": 1.0}, nonfinite={} if harm else {"quality.psnr_db": "+inf"}, valid=True))
+    return rows
+
+
 def record(c: Json, image: str, label: int, artifacts: dict[str, str], **outcome: Any) -> Record:
     told = {"score": -0.42, "threshold": 0.0, "decision": 0, "clean_decision": label, "attackable": True, "success": label == 1, **outcome}
     identity = next_identity(c)
@@ -177,21 +196,28 @@ def parts() -> tuple[Json, Json]:
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Writes a run directory; `told` replaces the summary, `judged` the gates, `rows` the records."""
+    return partial(write_run, tmp_path / "run")
 
-    def make(told: Json | None = None, judged: Json | None = None, rows: list[Record] | None = None) -> Path:
-        run = tmp_path / "run"
-        run.mkdir(exist_ok=True)
-        told, judged = told or summary(), judged or gates()
-        dump(run / "summary.json", told)
-        dump(run / "gates.json", judged)
-        dump(run / "run.json", {"id": "npr-evasion-1", "status": "complete", "scenario": "npr-evasion", "redteam": "0.1.0", "started": "2026-11-20T22:11:00Z", "elapsed_s": 754.2, "command": "redteam run scenario.yaml --limit 192"})
-        dump(run / "env.json", {"python": "3.11.9", "packages": {"numpy": "2.4.6", "torch": "2.9.0"}, "torch": {"version": "2.9.0", "threads": 2, "device": "cpu"}, "codecs": {"libjpeg-turbo": "3.1.0"}, "platform": {"system": "Linux"}, "git": None})
-        dump(run / "scenario.lock.json", {"schema": "redteam.lock/1"})
-        with open(run / "results.jsonl", "w", encoding="utf-8") as lines:
-            lines.writelines(f"{row.to_json()}\n" for row in (example_rows(run, told) if rows is None else rows))
-        return run
 
-    return make
+@pytest.fixture(scope="session")
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory whose cells have forty images each, so that nothing is left out for want of them; only to be read."""
+    run, told = tmp_path_factory.mktemp("full") / "run", summary()
+    run.mkdir()
+    return write_run(run, told, rows=[*example_rows(run, told)[2:], *many_rows(told)])
+
+
+def write_run(run: Path, told: Json | None = None, judged: Json | None = None, rows: list[Record] | None = None) -> Path:
+    run.mkdir(exist_ok=True)
+    told, judged = told or summary(), judged or gates()
+    dump(run / "summary.json", told)
+    dump(run / "gates.json", judged)
+    dump(run / "run.json", {"id": "npr-evasion-1", "status": "complete", "scenario": "npr-evasion", "redteam": "0.1.0", "started": "2026-11-20T22:11:00Z", "elapsed_s": 754.2, "command": "redteam run scenario.yaml --limit 192"})
+    dump(run / "env.json", {"python": "3.11.9", "packages": {"numpy": "2.4.6", "torch": "2.9.0"}, "torch": {"version": "2.9.0", "threads": 2, "device": "cpu"}, "codecs": {"libjpeg-turbo": "3.1.0"}, "platform": {"system": "Linux"}, "git": None})
+    dump(run / "scenario.lock.json", {"schema": "redteam.lock/1"})
+    with open(run / "results.jsonl", "w", encoding="utf-8") as lines:
+        lines.writelines(f"{row.to_json()}\n" for row in (example_rows(run, told) if rows is None else rows))
+    return run
 
 
 def example_rows(run: Path, told: Json) -> list[Record]:

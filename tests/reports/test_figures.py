@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from redteam.reports import figures, render_html
+from redteam.reports import drawing, figures, render_html
 
 
 def curve(told: dict, attack: str = "pgd") -> figures.Figure:
@@ -34,14 +34,14 @@ def test_the_control_arms_are_drawn_with_the_attack(parts: tuple[dict, dict]) ->
 def test_the_level_of_unchanged_images_is_drawn_where_they_have_one(parts: tuple[dict, dict]) -> None:
     parts[0]["cells"][0]["metrics"]["attack_success_rate"] = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 92}
     level = curve(parts[0], "jpeg").panels[0].lines[0]
-    assert (level.role, {point.y for point in level.points}) == ("identity", {figures.BOTTOM - (figures.BOTTOM - figures.TOP) / 4})
+    assert (level.role, {point.y for point in level.points}) == ("identity", {drawing.BOTTOM - (drawing.BOTTOM - drawing.TOP) / 4})
 
 
 def test_points_lie_where_their_shares_are(parts: tuple[dict, dict]) -> None:
     panel = curve(parts[0]).panels[0]
     attack = panel.lines[-1]
     values = [c["metrics"]["attack_success_rate"]["value"] for c in parts[0]["cells"][:8] if c["attack"] == "pgd"]
-    heights = [figures.BOTTOM - (figures.BOTTOM - figures.TOP) * value for value in values]
+    heights = [drawing.BOTTOM - (drawing.BOTTOM - drawing.TOP) * value for value in values]
     assert [point.y for point in attack.points] == pytest.approx(heights)
     assert all(point.high <= point.y <= point.low for point in attack.points)  # the y axis of a drawing points down
 
@@ -79,8 +79,8 @@ def test_names_of_lines_do_not_lie_on_each_other_or_outside(parts: tuple[dict, d
     for figure in figures.curves(parts[0]):
         for panel in figure.panels:
             places = sorted(line.name_y for line in panel.lines)
-            assert all(b - a >= figures.NAME_GAP - 1e-9 for a, b in zip(places, places[1:], strict=False))
-            assert figures.TOP - 1 <= places[0] and places[-1] <= figures.BOTTOM + 1e-9
+            assert all(b - a >= drawing.NAME_GAP - 1e-9 for a, b in zip(places, places[1:], strict=False))
+            assert drawing.TOP - 1 <= places[0] and places[-1] <= drawing.BOTTOM + 1e-9
 
 
 def test_a_curve_says_in_words_what_it_draws(parts: tuple[dict, dict]) -> None:
@@ -93,6 +93,6 @@ def test_every_drawing_is_well_formed_and_has_a_title(make_run: Callable[..., Pa
     html = render_html(make_run())
     drawings = [ET.fromstring(part.split("</svg>")[0].join(["<svg", "</svg>"])) for part in html.split("<svg")[1:]]
     plots = [svg for svg in drawings if svg.get("role") == "img"]
-    assert len(plots) == 12
+    assert len(plots) == 12 + 3 + 6  # curves, worst cases, quality
     assert all(svg.find("title").text and svg.find("desc").text for svg in plots)  # type: ignore[union-attr]
     assert all(svg.get("aria-hidden") == "true" for svg in drawings if svg not in plots)

@@ -97,4 +97,4 @@ def test_broken_lines_are_counted_and_the_others_used(make_run: Callable[..., Pa
         lines.write('{"cut": \n[]\nnull\n')
     found = gallery(read_run(run))
     assert len(found.exhibits) == before
-    assert "results.jsonl has 3 broken lines, left out of the gallery." in found.notes
+    assert "results.jsonl has 3 broken lines, left out of the figures and the gallery." in found.notes

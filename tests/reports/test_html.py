@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -10,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from redteam import reports
 from redteam.reports import RunDirectoryError, render_html, wording
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
-HOSTILE = '<script>alert(1)</script>"\' onload=x \u202egnp.exe ' + "Q" * 400 + " https://evil.example/x &amp; {{ 7*7 }}"
+HOSTILE = '</script></style><script>alert(1)</script>"\' onload=x =cmd() \u202egnp.exe \U0001f600 ' + "Q" * 400 + " https://evil.example/x &amp; {{ 7*7 }} ]]><!--"
 
 
 class Page(HTMLParser):
@@ -25,6 +28,7 @@ class Page(HTMLParser):
         self.figures: dict[tuple[str, str], list[str]] = {}
         self.words: list[str] = []
         self.open: list[str] = []
+        self.own: list[str] = []  # styles and script
         self._cell, self._metric = "", ""
         self.feed(html)
         self.close()
@@ -50,7 +54,8 @@ class Page(HTMLParser):
             self._metric = ""
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "style":
+        if self.open and self.open[-1] in ("style", "script"):
+            self.own.append(data)
             return
         self.words.append(data)
         if self._metric:
@@ -65,17 +70,19 @@ def test_the_tags_nest_and_the_sections_stand_in_order(make_run: Callable[..., P
     page = Page(render_html(make_run()))
     ids = [attrs.get("id") for tag, attrs in page.tags if tag == "h2"]
     assert page.open == []
-    assert ids == ["findings", "reading", "gates", "cells", "curves", "groups", "gallery", "flags", "reproduction"]
+    assert ids == ["findings", "reading", "gates", "cells", "worst", "quality", "curves", "classes", "groups", "gallery", "flags", "reproduction"]
 
 
 def test_the_page_asks_for_nothing_outside_itself(make_run: Callable[..., Path]) -> None:
     html = render_html(make_run())
     page = Page(html)
     policy = [attrs["content"] for tag, attrs in page.tags if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
-    assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base"} == set()
+    style, plot_style, script = (f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in page.own)
+    assert policy == [f"default-src 'none'; img-src data:; style-src {style} {plot_style}; script-src {script}; base-uri 'none'; form-action 'none'"]
+    assert {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "form", "base"} == set()
+    assert [attrs for tag, attrs in page.tags if tag == "script"] == [{}]
     for tag, attrs in page.tags:
-        assert not any(name.startswith("on") for name in attrs), (tag, attrs)
+        assert not any(name.startswith("on") or name == "style" for name in attrs), (tag, attrs)
         assert attrs.get("src", "data:image/webp;base64,").startswith("data:image/webp;base64,")  # type: ignore[union-attr]
         assert attrs.get("href", "#").startswith("#")  # type: ignore[union-attr]
     assert "url(" not in html and "@import" not in html
@@ -125,7 +132,7 @@ def test_worst_cases_stand_under_their_block(make_run: Callable[..., Path], part
 def test_hostile_names_are_shown_and_never_obeyed(make_run: Callable[..., Path], parts: tuple[dict, dict]) -> None:
     told, judged = parts
     page = Page(render_html(make_run(*everything_named(HOSTILE, told, judged))))
-    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.own == Page(render_html(make_run())).own and [tag for tag, _ in page.tags].count("script") == 1
     assert page.open == []
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     assert "<script>alert(1)</script>" in page.text
@@ -216,6 +223,39 @@ def test_an_empty_run_is_shown_as_empty(make_run: Callable[..., Path], parts: tu
 def test_the_same_run_gives_the_same_page(make_run: Callable[..., Path]) -> None:
     run = make_run()
     assert render_html(run) == render_html(run)
+
+
+def test_the_page_is_complete_without_its_script(full_run: Path) -> None:
+    page = Page(render_html(full_run))
+    assert not {"button", "input"} & {tag for tag, _ in page.tags}
+    assert "hidden" not in {name for _, attrs in page.tags for name in attrs}
+    figures = [attrs for tag, attrs in page.tags if tag == "figure" and attrs.get("class") == "panel"]
+    assert len(figures) == page.text.count("In words") == 24
+
+
+def test_every_table_has_headings_for_its_columns(full_run: Path) -> None:
+    for table in re.findall(r"<table.*?</table>", render_html(full_run), re.S):
+        heads = table.partition("</thead>")[0].count('scope="col"')
+        rows = [row for row in re.findall(r"<tr.*?</tr>", table.partition("</thead>")[2], re.S) if "rowgroup" not in row]
+        assert rows and {len(re.findall(r"<t[hd]\b", row)) for row in rows} == {heads}
+        assert all('scope="row"' in row for row in rows)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_has_enough_contrast(theme: int) -> None:
+    style = (Path(reports.__file__).parent / "templates" / "style.css").read_text()
+    colours = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", re.findall(r":root \{.*?\}", style, re.S)[theme]))
+    on_page = [(name, ground) for name in ("--ink", "--soft", "--blue", "--bar", "--bar2", "--bar3") for ground in ("--page", "--faint")]
+    badges = [(f"--{name}", f"--{name}-bg") for name in ("ok", "warn", "bad", "dim")] + [("--ink", f"--{name}-bg") for name in ("warn", "bad", "dim")]
+    for front, back in [*on_page, *badges, ("--page", "--ink")]:
+        light, dark = sorted((luminance(colours[front]), luminance(colours[back])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (front, back)
 
 
 def test_the_style_has_a_light_a_dark_and_a_printed_form(make_run: Callable[..., Path]) -> None:

@@ -31,6 +31,14 @@ def test_the_bar_of_an_attack_carries_the_level_of_its_noise(parts: tuple[dict, 
     assert row.shown["frame_rate"].mark == arm["metrics"]["frame_rate"]["value"]
 
 
+def test_an_attack_through_a_surrogate_says_so_even_within_a_chain(parts: tuple[dict, dict]) -> None:
+    told = parts[0]
+    told["cells"][2]["params"] = {"surrogates": ["spectrum"], "steps": 8}
+    told["cells"][4]["params"] = {"stages": [{"kind": "pgd", "surrogates": ["spectrum", "mine"]}, {"kind": "jpeg"}]}
+    details = [row.detail for row in tables.blocks(told)[0].attacks]
+    assert details[:3] == ["made on the surrogate spectrum, then shown to the target", "made on the surrogate spectrum; mine, then shown to the target", ""]
+
+
 def test_each_reason_has_one_footnote(parts: tuple[dict, dict]) -> None:
     assert tables.blocks(parts[0])[3].notes == ("3 groups, fewer than 10", tables.NOT_FOR_WORST, "no image changed")[:2]
 

@@ -87,15 +87,26 @@ class Lab:
             executor.run(unit)
         return run_dir, finalise(plan, run_dir)
 
-    def forked(self, run_dir: RunDir, watch: Watch = Watch()) -> Ended:
-        """Coordinator here, worker in a forked process."""
+    def forked(self, run_dir: RunDir, watch: Watch = Watch(), workers: int = 1) -> Ended:
+        """Coordinator here, workers in forked processes."""
         with run_dir.hold():
-            return go(run_dir, watch, self.worker)
+            return go(run_dir, watch, self.worker, workers=workers)
 
     @property
     def worker(self) -> type[Worker]:
         """A worker that is forked and not started."""
         return load_bench("forked").ForkedWorker
+
+    @staticmethod
+    def fork() -> int:
+        """os.fork, without the warning that torch has threads."""
+        return load_bench("forked").fork()
+
+
+@pytest.fixture(scope="session")
+def laboratory() -> type[Lab]:
+    """For a fixture that lives longer than a test."""
+    return Lab
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from redteam.run import coordinator
+from redteam.run import seat
 from redteam.run.child import Worker
-from redteam.run.coordinator import SPARED, Progress
+from redteam.run.coordinator import Progress
 from redteam.run.errors import Changed, Exit, Missing, StorageError, WorkerFailed
 from redteam.run.ledger import RunDir
+from redteam.run.seat import SPARED
 from redteam.run.session import Watch, close, go
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the worker under /proc")
@@ -126,7 +127,7 @@ def test_one_unit_survives_a_few_kills_before_anyone_is_suspected(small):
             super().send(command)
 
     with run_dir.hold():
-        go(run_dir, start=Victim)
+        go(run_dir, start=Victim, workers=1)
     assert len(set(kills)) == 1 and run_dir.results.read_bytes() == inline.results.read_bytes()
 
 
@@ -143,7 +144,7 @@ def test_a_factory_that_ends_the_process_makes_rows_that_say_so(noisy):
 
 
 def test_a_factory_that_hangs_makes_rows_that_say_so(small, monkeypatch):
-    monkeypatch.setattr(coordinator, "LOADING_S", 4)
+    monkeypatch.setattr(seat, "LOADING_S", 4)
     (small.folder / "mine.py").write_text("import time\n\ndef build():\n    time.sleep(1000)\n")
     small.write(targets=[{"id": "mine", "kind": "python", "factory": "mine.py:build", "output": {"type": "logit"}}], limits={"sample_timeout_s": 1})
     run_dir = small.begin()
@@ -186,7 +187,7 @@ def test_a_worker_that_never_comes_up_is_a_sentence(small):
 
     run_dir = small.begin()
     with run_dir.hold(), pytest.raises(WorkerFailed, match=r"^the worker ended 3 times before it was ready \(exit status 1\); log.txt in the run directory says more$"):
-        go(run_dir, start=Stillborn)
+        go(run_dir, start=Stillborn, workers=1)
     assert run_dir.read_json("run.json")["status"] == "interrupted"
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from redteam.run.errors import Held, StorageError
-from redteam.run.ledger import RunDir, write_whole
+from redteam.run.holders import me
+from redteam.run.ledger import RunDir, beside, write_whole
 
 
 @pytest.fixture
@@ -51,10 +54,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(run_dir, monkeypatch):
 
 def test_what_a_killed_writer_left_is_swept_and_nothing_else(run_dir):
     run_dir.write_unit("k", ["{}"])
-    for leftover in (run_dir.path / ".results.jsonl.7.tmp", run_dir.path / "units" / ".k.jsonl.7.tmp", run_dir.path / "artifacts" / ".a.png.7.tmp"):
+    ended = subprocess.run([sys.executable, "-c", "from redteam.run.holders import me; print(me())"], capture_output=True, text=True, check=True).stdout.strip()
+    for leftover in (run_dir.path / f".results.jsonl.{ended}.tmp", run_dir.path / "units" / f".k.jsonl.{ended}.tmp", run_dir.path / "artifacts" / f".a.png.{ended}.tmp"):
         leftover.write_text("half")
     run_dir.sweep()
     assert list(run_dir.path.rglob("*.tmp")) == [] and run_dir.read_unit("k") == ["{}"]
+
+
+def test_what_another_process_is_writing_right_now_is_not_swept_unless_it_was_left_long_ago(run_dir):
+    machine, number, born = me().split("-")
+    mine, elsewhere = beside(run_dir.path / "a"), run_dir.path / f".a.00000000-{number}-{born}.tmp"
+    for path in (mine, elsewhere):
+        path.write_text("half")
+    run_dir.sweep()
+    assert mine.exists() and elsewhere.exists()
+    for path in (mine, elsewhere):
+        os.utime(path, (0, 0))
+    run_dir.sweep()
+    assert list(run_dir.path.glob(".a.*")) == []
+
+
+def test_lines_of_several_processes_stay_whole(run_dir):
+    script = "import sys; from pathlib import Path; from redteam.run.ledger import RunDir\nfor i in range(40): RunDir(Path(sys.argv[1])).append('perf.jsonl', {'who': sys.argv[2] * 9000})"
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(run_dir.path), who]) for who in "abc"]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    rows = [json.loads(line)["who"] for line in (run_dir.path / "perf.jsonl").read_text().splitlines()]
+    assert sorted(rows) == sorted(who * 9000 for who in "abc" for _ in range(40))
 
 
 def test_a_held_run_is_refused_and_free_again_afterwards(run_dir):

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from redteam import registry
-from redteam.attack import Attack, State
+from redteam.attack import Attack, OptimisedAttack, State
 from redteam.attacks.chain import Chain
 from redteam.attacks.identity import Identity
 from redteam.attacks.noise import Noise
@@ -49,7 +49,7 @@ class Unchanged(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FakePGD(Unchanged):
+class FakePGD(Unchanged, OptimisedAttack):
     needs: ClassVar[Access] = Access.GRADIENTS
     strength: ClassVar[str] = "eps"
     norm: Literal["linf", "l2"] = "linf"

@@ -28,6 +28,26 @@ faces.yaml:8:5: RT301 attacks.0: pgd needs gradients but target 'mine' gives sco
 """,
     ),
     (
+        "a surrogate that gives less than the attack asks of it",
+        "  - {id: mine, kind: linear}\nattacks:\n  - {id: pgd, kind: pgd, eps: 4/255}",
+        "  - {id: mine, kind: linear, access: decisions}\nattacks:\n  - {id: pgd, kind: pgd, eps: 4/255, surrogates: [mine]}",
+        """\
+faces.yaml:8:50: RT308 attacks.0.pgd.surrogates: pgd needs gradients of its surrogate but 'mine' gives decisions; name one that gives more
+     8 |   - {id: pgd, kind: pgd, eps: 4/255, surrogates: [mine]}
+       |                                                  ^
+""",
+    ),
+    (
+        "a surrogate that is an autoencoder",
+        "eps: 4/255",
+        "eps: 4/255, surrogates: [zoo/vae-tiny]",
+        """\
+faces.yaml:8:50: RT308 attacks.0.pgd.surrogates: a surrogate must be a target, got zoo/vae-tiny, which is an autoencoder; name a detector
+     8 |   - {id: pgd, kind: pgd, eps: 4/255, surrogates: [zoo/vae-tiny]}
+       |                                                  ^
+""",
+    ),
+    (
         "a goal that detectors do not have",
         "eps: 4/255",
         "eps: 4/255, goal: evad",

@@ -247,7 +247,7 @@ faces.yaml:10:5: RT102 attacks.0.pgd: unknown key 'epsilon'; did you mean 'eps'?
         "eps: 4/255",
         "zzz: 1",
         """\
-faces.yaml:8:26: RT102 attacks.0.pgd: unknown key 'zzz'; pgd takes goal, norm, eps, steps
+faces.yaml:8:26: RT102 attacks.0.pgd: unknown key 'zzz'; pgd takes goal, surrogates, norm, eps, steps
      8 |   - {id: pgd, kind: pgd, zzz: 1}
        |                          ^~~
        = redteam show attack/pgd
@@ -430,7 +430,7 @@ faces.yaml:10:26: RT104 limits.max_error_rate: must lie in [0, 1], got 2
         "{id: jpeg, kind: jpeg}",
         "{id: t, kind: transfer, surrogates: [zoo/npr-tiny, min]}",
         """\
-faces.yaml:9:56: RT221 attacks.1.t.surrogates.1: no target id, zoo name or file 'min'; did you mean 'mine'?
+faces.yaml:9:56: RT221 attacks.1.t.surrogates.1: no target id or zoo name 'min'; did you mean 'mine'?
      9 |   - {id: t, kind: transfer, surrogates: [zoo/npr-tiny, min]}
        |                                                        ^~~
 """,

@@ -31,7 +31,7 @@ def test_a_cell_says_what_it_runs(read: Callable, base: str) -> None:
     planned = cells(read(base)[0])
     noise, pgd = planned[1], planned[2]
     assert (pgd.cell.kind, pgd.cell.norm, pgd.cell.eps, pgd.cell.strength) == ("pgd", "linf", 4 / 255, {"eps": 4 / 255})
-    assert pgd.cell.params == pgd.attack.params() == {"goal": None, "norm": "linf", "eps": 4 / 255, "steps": 20}
+    assert pgd.cell.params == pgd.attack.params() == {"goal": None, "surrogates": [], "norm": "linf", "eps": 4 / 255, "steps": 20}
     assert (noise.cell.kind, noise.cell.norm, noise.cell.eps, type(noise.attack).__name__) == ("noise", "linf", 4 / 255, "Noise")
 
 

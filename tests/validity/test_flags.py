@@ -89,6 +89,12 @@ def test_r17_a_change_that_turns_no_answers_is_no_flag_for_a_lossy_file():
     assert "R17" in raised(identity=few, lossless=True)
 
 
+def test_r18_files_that_tell_the_classes_apart_are_a_note_on_every_cell():
+    flag = raised(files="file format alone tells real from fake images; save both classes alike")["R18"]
+    assert (flag.severity, flag.detail) == ("note", "File format alone tells real from fake images; save both classes alike.")
+    assert "R18" not in raised(files=None)
+
+
 @pytest.mark.parametrize(("distinct", "n", "fires"), [(2, 12, True), (3, 12, True), (4, 12, False), (2, 9, False)])
 def test_r19_counts_distinct_scores(distinct, n, fires):
     identity = [row(i, 2.0 + i % distinct) for i in range(n)]

@@ -95,6 +95,21 @@ def test_r2_a_zero_gradient_on_few_images_is_an_upper_bound(grey_images, run_cel
     assert " on 1 of 48 images" in raised.detail
 
 
+class RestsOnceItHasWon(FGSM):
+    """As attacks with early stopping do: an image that is misjudged already is handed back as it was."""
+
+    def perturb(self, objective, rng, state=None):
+        clean, moved = objective.images.pixels, super().perturb(objective, rng, state).pixels
+        return objective.images.with_pixels(torch.where((objective.margin(clean) < 0)[:, None, None, None], clean, moved))
+
+
+def test_r2_is_silent_about_images_that_were_misjudged_before(grey_images, run_cell):
+    arms = run_cell(Brightness(at=0.48).load("mine", CPU), RestsOnceItHasWon(), grey_images())
+    rested = [row for row in arms.rows if "attack_noop" in row.warnings]
+    assert 0 < len(rested) < 24 and not any(row.outcome["attackable"] for row in rested)
+    assert "R2" not in arms.flags()
+
+
 def test_r2_is_silent_where_chance_or_a_codec_is_the_attack(grey_images, run_cell):
     for attack in (Noise(), JPEG()):
         assert run_cell(broken("zero_gradient"), attack, grey_images()).flags() == {}
