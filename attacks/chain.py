@@ -43,15 +43,29 @@ class Chain(Attack):
         """The surrogates of all stages."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.asked_instead()))
 
+    def gradients(self) -> int:
+        """Those of all stages."""
+        return sum(stage.gradients() for stage in self.stages)
+
     @property
     def tier(self) -> Tier:
         """`sample` where every stage is."""
         return Tier.SAMPLE if all(stage.tier is Tier.SAMPLE for stage in self.stages) else Tier.MICROBATCH
 
     @property
+    def divisible(self) -> bool:
+        """Whether every stage is."""
+        return all(stage.divisible for stage in self.stages)
+
+    @property
     def geometric(self) -> bool:
         """Whether a stage is."""
         return any(stage.geometric for stage in self.stages)
+
+    @property
+    def resamples(self) -> bool:
+        """Whether a stage does."""
+        return any(stage.resamples for stage in self.stages)
 
     def params(self) -> dict[str, Any]:
         """Every stage's kind and fields, in order."""
@@ -71,6 +85,6 @@ class Chain(Attack):
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """Images (n, 3, h, w) in [0, 1] -> what the last stage leaves; stages hand on 8-bit pixels, as files would."""
         for name, stage in zip(self.names, self.stages, strict=True):
-            result = stage.run(objective, rng.fork(name))
+            result = stage.run(objective.stage(name, final=name == self.names[-1]), rng.fork(name))
             objective = objective.with_images(result.with_pixels(to_grid(result.pixels, objective.images.pixels, stage.budget())))
         return objective.images

@@ -1,6 +1,6 @@
 """Throughput of two workers over that of one, on the heaviest cell of the quickstart: PGD inside an L-infinity ball on the camera scenes.
 
-    python bench/workers.py                 256 images, about ten minutes on two free cores
+    python bench/workers.py                 512 images, about six minutes on two free cores
     python bench/workers.py --images 64 --runs 1
 
 Each run is `redteam run` with one thread a worker. The clock starts when the target is prepared (the threshold is set on calibration images by one
@@ -38,7 +38,7 @@ attacks: [{{id: pgd, kind: pgd, eps: 4/255, steps: 8}}]
 def main() -> None:
     """Print one line a run, and the ratio of the medians; exit status 1 where the bytes differ."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--one", type=int, metavar="WORKERS", help="internal: one run in this process")
     parser.add_argument("--folder", type=Path, help="internal: where the scenario is")

@@ -6,8 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
 from redteam.component import Component, TargetRef
@@ -37,13 +38,22 @@ class Attack(Component):
     needs: ClassVar[Access] = Access.NONE  # the most that it asks its objective for
     tier: ClassVar[Tier] = Tier.SAMPLE
     geometric: ClassVar[bool] = False  # whether pixels move or the size changes, so that pixelwise quality means nothing
+    resamples: ClassVar[bool] = False  # whether what it asks about is interpolated, which takes away the traces that low-level detectors read
     family: ClassVar[str] = "distortion"
+    arm: ClassVar[str] = "noise"  # what reports call it where it stands as the control of another attack
     strength: ClassVar[str | None] = None  # the field that says how strong it is; records and curves carry it
 
     goal: str | None = None
 
+    def learns(self) -> bool:
+        """Whether it has something to learn, from the `train` role, before it runs."""
+        return type(self).fit is not Attack.fit
+
     def fit(self, objectives: Iterable[Objective], rng: SampleRNG) -> State | None:
-        """Learn from training batches once for a cell, before any image is attacked. Most attacks have nothing to learn."""
+        """Learn from training batches once for a cell, before any image is attacked. Most attacks have nothing to learn.
+
+        Where an attack needs nothing of its objective, the batches hold every training image; else those that its goal is about.
+        """
         return None
 
     def run(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
@@ -57,6 +67,15 @@ class Attack(Component):
     def asked_instead(self) -> tuple[str, ...]:
         """The surrogates that it asks instead of the evaluated target: target ids of the scenario, or zoo names."""
         return ()
+
+    @property
+    def divisible(self) -> bool:
+        """Whether a smaller micro-batch changes no more than last bits, so that one may be divided where memory is short."""
+        return self.tier is Tier.SAMPLE
+
+    def gradients(self) -> int:
+        """Gradients that it asks for at most, for each image."""
+        return 0
 
     @abstractmethod
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
@@ -80,13 +99,23 @@ class OptimisedAttack(Attack):
     """Base of all attacks that follow an objective's answers; with surrogates each of them is a transfer attack.
 
     surrogates: targets that are asked instead of the evaluated one, which then gives nothing away; their losses are averaged
+    eot:        answers that are averaged for each question (expectation over transformation): more than 1 where the target is random
     """
 
     surrogates: tuple[TargetRef, ...] = ()
+    eot: Annotated[int, Field(ge=1)] = 1
 
     def run(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
-        """`perturb` against the surrogates where there are some, else against the evaluated target."""
-        return self.perturb(objective.through(self.surrogates) if self.surrogates else objective, rng, state)
+        """`perturb` against what it is to ask."""
+        return self.perturb(self.asking(objective), rng, state)
+
+    def asking(self, objective: Objective) -> Objective:
+        """The objective on the surrogates where there are some, else on the evaluated target; averaged over repeated questions."""
+        return (objective.through(self.surrogates) if self.surrogates else objective).averaged(self.eot)
+
+    def gradients(self) -> int:
+        """One for each step where it follows gradients, as often as they are averaged."""
+        return self.eot * getattr(self, "steps", 1) if self.needs is Access.GRADIENTS else 0
 
     def access(self) -> Access:
         """What it needs; nothing of a target that it never asks."""

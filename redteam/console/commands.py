@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,15 @@ def _incomplete(run_dir: RunDir, ended: Ended) -> str:
     if closing.missing:
         return f"incomplete: {closing.missing} units are missing; go on with: {_again(run_dir.path)}"
     most = closing.summary["limits"]["max_error_rate"]
-    return f"incomplete: {closing.worst_cell} have no outcome, more than limits.max_error_rate {most:g} allows; {run_dir.results.name} says why under reason"
+    reason, times = _commonest_reason(run_dir)
+    return f"incomplete: {closing.worst_cell} have no outcome, more than limits.max_error_rate {most:g} allows; most often ({times}): {reason}"
+
+
+def _commonest_reason(run_dir: RunDir) -> tuple[str, int]:
+    """Why rows have no outcome: the reason that most of them give."""
+    with open(run_dir.results, encoding="utf-8") as lines:
+        rows = (json.loads(line) for line in lines if '"status":"ok"' not in line)
+        return Counter(row["reason"].removeprefix("as without an attack: ") for row in rows if row["status"] != "ok").most_common(1)[0]
 
 
 def _write_reports(run_dir: RunDir, formats: tuple[str, ...] | None = None) -> list[Path]:

@@ -15,10 +15,11 @@ from redteam.files import FileFormat, to_grid, within
 from redteam.images import Images
 from redteam.imaging.grid import to_levels
 from redteam.measure import quality
-from redteam.objective import Surrogates, goal_named
+from redteam.objective import Note, Surrogates, goal_named
 from redteam.record import Cell, Record, finite, rid
 from redteam.seeding import SampleRNG
 from redteam.target import Cost, Detector
+from redteam.trace import rounded
 
 
 UNCHANGED = {"psnr_db": math.inf, "ssim": 1.0, "linf_levels": 0.0, "l2": 0.0}  # the figures of an image beside itself
@@ -47,6 +48,15 @@ class Square:
         others = [surrogate.ledger.take(ids) for surrogate in self.surrogates.values()]
         return [(own, sum(rest, Cost())) for own, *rest in zip(self.target.ledger.take(ids), *others, strict=True)]
 
+    def showed(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What the questions to the target showed of each image, and with surrogates the lowest margin that all of them showed; they start again from nothing."""
+        own = [trace.to_json() for trace in self.target.ledger.traces(ids)]
+        others = [surrogate.ledger.traces(ids) for surrogate in self.surrogates.values()]
+        if not others:
+            return own
+        lowest = [max(trace.best for trace in traces) for traces in zip(*others, strict=True)]
+        return [trace | ({"surrogate_best": rounded(best)} if math.isfinite(best) else {}) for trace, best in zip(own, lowest, strict=True)]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -67,6 +77,8 @@ class Answer:
     cost:            what the attack asked of the target, and of surrogates
     seed:            of its randomness
     figures:         quality of its file beside the clean one
+    notes:           what the attack noted about it
+    trace:           what its questions showed
     """
 
     value: float
@@ -75,6 +87,8 @@ class Answer:
     cost: tuple[Cost, Cost]
     seed: int
     figures: dict[str, float]
+    notes: Mapping[str, Note] = field(default_factory=dict)
+    trace: Mapping[str, Any] = field(default_factory=dict)
 
 
 def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: Mapping[str, Record]) -> Outcome:
@@ -82,24 +96,27 @@ def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: M
     cell, attack, target = square.cell, square.attack, square.target
     budget = attack.budget()
     rng = SampleRNG.of(square.seed, cell.kind, cell.params, images.ids, cell.repeat)
-    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget, surrogates=square.surrogates)
+    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget, surrogates=square.surrogates).drawing(rng.fork("asked"))
     square.spent(images.ids)  # a batch that failed half-way must not be billed twice
+    square.showed(images.ids)
     attacked = attack.run(objective, rng, square.state)
     if attacked.ids != images.ids:
         raise ValueError(f"{cell.attack}: an attack must return the same images in the same order")
     grid = to_grid(attacked.pixels, images.pixels, budget)
     after, before = square.file.save_and_load(grid), square.file.save_and_load(images.pixels)
-    scores = score(target, after)
+    scores = score(target.drawing(rng.fork("scored")), after)  # what a random target drew for the attacker says nothing about what it draws now
     figures = _quality(before, after, attack.geometric)
     kept = within(grid, images.pixels, budget).tolist()
-    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, square.spent(images.ids), rng.seeds, figures)
+    notes = [objective.notes.get(name, {}) for name in images.ids]
+    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, square.spent(images.ids), rng.seeds, figures, notes, square.showed(images.ids))
     records = [_finished(base_record(cell, images, i, hashes[i]), square, answer, clean.get(images.ids[i])) for i, answer in enumerate(answers)]
     return Outcome(records, before, after, attacked.masks)
 
 
 def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Outcome:
     """The clean arm: the same path without an attack; asked twice, in another batch composition, and once before the file."""
-    target = square.target
+    rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
+    target = square.target.drawing(rng.fork("scored"))
     asked = images.pixels.clone()
     source = score(target, asked, copy=False)
     mutated = not torch.equal(asked, images.pixels)
@@ -108,8 +125,7 @@ def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Out
     scores = source if same and not mutated else score(target, after)
     repeat = torch.empty_like(scores)
     for part in (slice(0, None, 2), slice(1, None, 2))[: len(images)]:  # labels often alternate: every second one makes the most unlike batch
-        repeat[part] = score(target, after[part])
-    rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
+        repeat[part] = score(target.of_some(part), after[part])
     figures, decisions = _quality(images.pixels, after, False), target.decide(scores).tolist()
     records = []
     for i, (value, decision, seed) in enumerate(zip(scores.tolist(), decisions, rng.seeds, strict=True)):
@@ -159,7 +175,9 @@ def _finished(row: Record, square: Square, answer: Answer, clean: Record | None)
         quality=shown,
         nonfinite={f"quality.{k}": v for k, v in undefined.items()} | {f"outcome.{k}": v for k, v in lost.items()},
         valid=answer.kept,
+        notes=dict(answer.notes),
         cost=_cost(square, *answer.cost),
+        trace=dict(answer.trace),
         determinism=_determinism(square, answer.seed),
         warnings=tuple(_warnings(square, answer)),
     )

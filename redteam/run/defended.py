@@ -75,7 +75,8 @@ class Defended:
 
     def _load(self, target: str) -> Detector:
         try:
-            loaded = self._entry(target).spec.load(target, self._device)
+            spec = self._entry(target).spec
+            loaded = spec.load(target, self._device).showing(spec.shows)
         except FileNotFoundError as error:
             raise Missing(f"targets.{target}: {error}") from error
         loaded.inspect(self._first.pixels)

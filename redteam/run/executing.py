@@ -119,8 +119,8 @@ class Executor:
 
     def _together(self, work: Work, samples: Sequence[Sample]) -> dict[str, Record]:
         """The rows of one micro-batch; where memory is short in smaller pieces, unless the attack would then do something else."""
-        cell, tier, size = work.square.cell, work.square.attack.tier, f"{samples[0].height} x {samples[0].width}"
-        if tier is Tier.SAMPLE or len(samples) == 1:
+        cell, attack, size = work.square.cell, work.square.attack, f"{samples[0].height} x {samples[0].width}"
+        if attack.divisible or len(samples) == 1:
             found = self._memory.run((cell.key, size), samples, partial(self._attack, work))
             why = f"out of memory with one image of {size}; it needs another device, or a target that takes smaller images"
         else:

@@ -174,7 +174,7 @@ class _Square:
 
 def _described(item: PlannedCell) -> dict[str, Any]:
     attack = item.attack
-    return asdict(item.cell) | {"key": item.cell.key, "label": item.cell.label, "controls": list(item.cell.controls), "family": attack.family, "source": attack.source, "needs": Access(attack.access()).word, "surrogates": list(attack.asked_instead()), "tier": attack.tier.value}
+    return asdict(item.cell) | {"key": item.cell.key, "label": item.cell.label, "controls": list(item.cell.controls), "family": attack.family, "source": attack.source, "needs": Access(attack.access()).word, "surrogates": list(attack.asked_instead()), "resamples": attack.resamples, "tier": attack.tier.value}
 
 
 def _summary(plan: Plan, facts: Facts, missing: int) -> dict[str, Any]:

@@ -242,9 +242,4 @@ def _concerned(shard: Shard, kind: str, goal_name: str) -> Shard:
 
 def count_gradients(plan: Plan) -> int:
     """Image-gradients that the plan's attacks ask for at most: the figure to look at before a long run."""
-    return sum(plan.images_of(unit) * _gradients(plan.cells[unit.cell].attack) for unit in plan.units if unit.cell is not None)
-
-
-def _gradients(attack: Any) -> int:
-    stages = getattr(attack, "stages", (attack,))
-    return sum(getattr(stage, "steps", 1) for stage in stages if stage.needs.name == "GRADIENTS")
+    return sum(plan.images_of(unit) * plan.cells[unit.cell].attack.gradients() for unit in plan.units if unit.cell is not None)

@@ -155,7 +155,7 @@ class AdaptedDetector(Detector):
         other = Adapter(self._adapter.model, replace(self._adapter.input, range=value_range), self._adapter.output)
         other.final = self._adapter.final
         fed = AdaptedDetector(self.name, other, self.access).with_threshold(self.threshold)
-        return fed._changed(_before=self._before)
+        return fed._changed(_before=self._before, randomised=self.randomised)
 
     def _named(self, pixels: Tensor) -> Tensor:
         try:

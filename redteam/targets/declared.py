@@ -31,7 +31,7 @@ class DeclaredTarget(TargetSpec):
 
     def gives(self) -> Access:
         """The access level; where it is not declared, what a module would give, until the detector has been loaded."""
-        return Access[(self.access or "gradients").upper()]
+        return min(Access[(self.access or "gradients").upper()], self.most)
 
     def own_scale(self, value: float) -> float:
         """A fixed threshold on the detector's own scale -> log-odds of label 1."""

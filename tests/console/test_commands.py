@@ -67,7 +67,7 @@ def test_too_many_lost_rows_are_status_4_and_a_sentence(quick):
     (quick.folder / "data/fake/0.png").write_bytes(b"")
     result = quick.call("run", quick.scenario(), "-o", "r")
     assert result.exit_code == 4
-    assert result.stderr.splitlines()[-1] == "incomplete: 1 of 24 rows of folder mine none: identity have no outcome, more than limits.max_error_rate 0.01 allows; results.jsonl says why under reason"
+    assert result.stderr.splitlines()[-1] == "incomplete: 1 of 24 rows of folder mine none: identity have no outcome, more than limits.max_error_rate 0.01 allows; most often (4): 0.png: the file is empty (0 bytes); copy it again from where it came"
     assert quick.call("run", quick.scenario(limits={"max_error_rate": 0.1}), "-o", "r2").exit_code == 0
 
 

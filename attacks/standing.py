@@ -1,0 +1,91 @@
+"""The part of a batch that an attack has still to break: who has fallen is not asked about again, and keeps the file that it fell to.
+
+Source: dropping images once they are misjudged is that of Croce & Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of
+Diverse Parameter-free Attacks", ICML 2020, arXiv:2003.01690, section 6.
+Deviation: an image has fallen when its 8-bit file is misjudged, not its float; the file that was judged is the one that is handed on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from redteam.files import Budget
+from redteam.imaging.grid import round_nearest
+from redteam.imaging.settling import settle
+from redteam.objective import Objective, Slope
+
+
+class Standing:
+    """Answers about the images that stand; an attack keeps tensors of the whole batch, and those who have fallen are answered with zeros.
+
+    left:      positions of the images that stand
+    objective: of those images
+    files:     pixels (n, 3, h, w): the file that an image fell to, else the best that was offered, else the image as it was
+    """
+
+    def __init__(self, objective: Objective, budget: Budget | None, *, stop: bool) -> None:
+        """`stop` false keeps every image to the end; so does an objective on which success is not for good."""
+        self.objective = objective
+        self.left = torch.arange(len(objective), device=objective.images.pixels.device)
+        self.files = objective.images.pixels.clone()
+        self._whole, self._budget, self._stops = objective, budget, stop and objective.final
+        self._lowest = torch.full((len(objective),), torch.inf, dtype=torch.float64, device=self.left.device)
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def slope(self, pixels: Tensor) -> Slope:
+        """Pixels (n, 3, h, w) of the whole batch -> loss, margin and gradient."""
+        return Slope(*map(self._spread, self.objective.slope(self._of_left(pixels))))
+
+    def margin(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) of the whole batch -> margin (n,)."""
+        return self._spread(self.objective.margin(self._of_left(pixels)))
+
+    def settled(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) of the whole batch -> those that a file inside the budget can hold; of who has fallen, the file."""
+        files = self.files.clone()
+        files[self.left] = self._settled(pixels, self.left)
+        return files
+
+    def check(self, pixels: Tensor, won: Tensor) -> None:
+        """Let those fall whose float pixels have won (n,) bool and whose file then does too."""
+        if not self._stops or not len(self):
+            return
+        at = self.left[won[self.left]]
+        if len(at):
+            files = self._settled(pixels, at)
+            fell = self._whole.subset(at).succeeded(files)
+            self._fell(at[fell], files[fell])
+
+    def offer(self, pixels: Tensor) -> Tensor:
+        """Keep the files of these pixels (n, 3, h, w) where their loss is the lowest so far; returns the positions of those who fell. Asks once."""
+        files = self._settled(pixels, self.left)
+        won, loss = self.objective.scored(files)
+        better = ~(loss >= self._lowest[self.left])  # what has no score is better than nothing
+        self._lowest[self.left[better]], self.files[self.left[better]] = loss[better], files[better]
+        fell = won if self._stops else torch.zeros_like(won)
+        gone, last = self.left[fell], files[fell]
+        self._fell(gone, last)
+        return gone
+
+    def _fell(self, at: Tensor, files: Tensor) -> None:
+        if not len(at):
+            return
+        self.files[at] = files
+        stays = torch.ones(len(self.files), dtype=torch.bool, device=at.device).index_fill(0, at, False)[self.left]
+        self.left = self.left[stays]
+        self.objective = self.objective.subset(stays)
+
+    def _settled(self, pixels: Tensor, at: Tensor) -> Tensor:
+        clean = self._whole.images.pixels[at]
+        return settle(pixels[at], clean, self._budget.norm, self._budget.eps) if self._budget else round_nearest(pixels[at])
+
+    def _of_left(self, pixels: Tensor) -> Tensor:
+        return pixels if len(self) == len(pixels) else pixels[self.left]
+
+    def _spread(self, answers: Tensor) -> Tensor:
+        if len(answers) == len(self.files):
+            return answers
+        return answers.new_zeros((len(self.files), *answers.shape[1:])).index_copy_(0, self.left, answers)

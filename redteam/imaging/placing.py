@@ -1,0 +1,67 @@
+"""Random sizes and places: an image shrunk and put somewhere on black, or cut into blocks that change places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from redteam.imaging.resampling import resize
+from redteam.imaging.rotation import rotate
+from redteam.seeding import SampleRNG
+
+
+def resize_and_pad(pixels: Tensor, rng: SampleRNG, smallest: float, probability: float = 1.0) -> Tensor:
+    """Pixels (n, c, h, w) -> the same shape: each image shrunk to a random size from `smallest` of its own, at a random place on black. Differentiable.
+
+    >>> resize_and_pad(torch.ones(1, 1, 4, 4), SampleRNG([0]), 0.5).mean().item() < 1
+    True
+    """
+    chances = rng.rand_like(pixels.new_empty(len(pixels), 4)).tolist()
+    return torch.stack([_placed(image, draws, smallest) if draws[0] < probability else image for image, draws in zip(pixels, chances, strict=True)])
+
+
+def shuffle_blocks(pixels: Tensor, rng: SampleRNG, blocks: int, angle: float) -> Tensor:
+    """Pixels (n, c, h, w) -> the same shape: cut at random into blocks x blocks, shuffled, each turned by up to `angle` degrees. Differentiable.
+
+    What lay outside a turned block is mirrored in.
+
+    >>> shuffle_blocks(torch.arange(4.0).view(1, 1, 2, 2), SampleRNG([0]), 2, 0.0).flatten().sort().values.tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    strip = 2 * blocks - 1  # numbers that cut and order a strip
+    chances = rng.rand_like(pixels.new_empty(len(pixels), strip + blocks * (strip + blocks)))
+    return torch.stack([_shuffled(image, draws, blocks, angle) for image, draws in zip(pixels, chances.tolist(), strict=True)])
+
+
+def _placed(image: Tensor, draws: Sequence[float], smallest: float) -> Tensor:
+    height, width = image.shape[-2:]
+    _, size, down, across = draws
+    small = [max(1, round(length * (smallest + (1 - smallest) * size))) for length in (height, width)]
+    top, left = (int(place * (length - inner + 1)) for place, length, inner in zip((down, across), (height, width), small, strict=True))
+    inner = resize(image[None], *small)[0]
+    return functional.pad(inner, (left, width - small[1] - left, top, height - small[0] - top))
+
+
+def _shuffled(image: Tensor, draws: list[float], blocks: int, angle: float) -> Tensor:
+    """Horizontal strips in a new order, and inside each its own vertical cuts in a new order."""
+    strip = 2 * blocks - 1
+    rows = []
+    for i, row in enumerate(_cut(image, -2, draws[:strip])):
+        own = draws[strip + i * (strip + blocks) :][: strip + blocks]
+        turned = [rotate(block[None], angle * (2 * turn - 1))[0] if angle else block for block, turn in zip(_cut(row, -1, own[:strip]), own[strip:], strict=False)]
+        rows.append(torch.cat(turned, -1))
+    return torch.cat(rows, -2)
+
+
+def _cut(image: Tensor, dim: int, draws: Sequence[float]) -> list[Tensor]:
+    """Parts along an axis, cut at the first numbers and ordered by the others; empty ones are left out."""
+    parts = len(draws) // 2 + 1
+    length = image.shape[dim]
+    cuts = [0, *sorted(int(at * (length + 1)) for at in draws[: parts - 1]), length]
+    sizes = [later - sooner for sooner, later in zip(cuts, cuts[1:], strict=False)]
+    found = image.split(sizes, dim)
+    order = sorted(range(parts), key=lambda i: draws[parts - 1 + i])
+    return [found[i] for i in order if sizes[i]]
