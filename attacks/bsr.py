@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from redteam.attacks.transfer import TransferAttack, through
-from redteam.imaging.placing import shuffle_blocks
+from redteam.imaging.placing import shuffle_blocks, shuffled
 from redteam.objective import Objective
 from redteam.seeding import SampleRNG
 
@@ -44,4 +44,7 @@ class BSR(TransferAttack):
 
     def following(self, objective: Objective, rng: SampleRNG) -> Callable[[Tensor], Tensor]:
         """The mean gradient over new cuts each time."""
-        return lambda pixels: sum(through(lambda x: shuffle_blocks(x, rng, self.blocks, self.angle), objective, pixels) for _ in range(self.copies)) / self.copies
+        return lambda pixels: sum(through(lambda x: self._shuffled(x, rng), objective, pixels) for _ in range(self.copies)) / self.copies
+
+    def _shuffled(self, x: Tensor, rng: SampleRNG) -> Tensor:
+        return shuffle_blocks(x, rng.rand_like(x.new_empty(len(x), shuffled(self.blocks))), self.blocks, self.angle)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from redteam.attacks.transfer import TransferAttack, through
-from redteam.imaging.placing import resize_and_pad
+from redteam.imaging.placing import PLACED, resize_and_pad
 from redteam.objective import Objective
 from redteam.seeding import SampleRNG
 
@@ -35,4 +35,4 @@ class DI(TransferAttack):
 
     def following(self, objective: Objective, rng: SampleRNG) -> Callable[[Tensor], Tensor]:
         """The gradient through another resize and pad each time."""
-        return lambda pixels: through(lambda x: resize_and_pad(x, rng, self.smallest, self.probability), objective, pixels)
+        return lambda pixels: through(lambda x: resize_and_pad(x, rng.rand_like(x.new_empty(len(x), PLACED)), self.smallest, self.probability), objective, pixels)

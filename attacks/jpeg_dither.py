@@ -20,6 +20,7 @@ from redteam.attacks.scattered import Scattered
 from redteam.component import Quality
 from redteam.images import Images
 from redteam.imaging import jpeg_traces
+from redteam.imaging.jpeg_traces import SIDE
 from redteam.objective import Objective
 from redteam.seeding import SampleRNG
 
@@ -53,13 +54,13 @@ class JPEGDither(Attack):
 
     def _covered(self, image: Tensor, uniform: Tensor) -> Tensor:
         """One image (3, h, w), and a number in [0, 1) for each pixel."""
+        if min(image.shape[1:]) < SIDE:
+            return image  # no block is whole
         plane = jpeg_traces.luma(image)
         before = jpeg_traces.coefficients(plane)
-        if not before.numel():
-            return image
         steps = jpeg_traces.quantisation_table(self.quality).to(before) if self.quality else jpeg_traces.quantisation_steps(before)
-        numbers = uniform.unfold(0, jpeg_traces.SIDE, jpeg_traces.SIDE).unfold(1, jpeg_traces.SIDE, jpeg_traces.SIDE)
-        rows, columns = (jpeg_traces.SIDE * count for count in before.shape[:2])
+        numbers = uniform.unfold(0, SIDE, SIDE).unfold(1, SIDE, SIDE)
+        rows, columns = (SIDE * count for count in before.shape[:2])
         after = plane.clone()
         after[:rows, :columns] = jpeg_traces.plane_of(jpeg_traces.dithered(before, steps, numbers))
         after = jpeg_traces.deblocked(after, before, steps, self.deblock)

@@ -18,10 +18,23 @@ from redteam.attack import State
 from redteam.attacks.bounded import BoundedAttack, somewhere
 from redteam.attacks.standing import Standing
 from redteam.component import Radius
+from redteam.files import Budget
 from redteam.imaging.norms import into_ball, steepest
 from redteam.images import Images
 from redteam.objective import Objective
 from redteam.seeding import SampleRNG
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where iterates may lie, and which part of a gradient leads there.
+
+    project: pixels (n, 3, h, w) -> the pixels inside
+    along:   a gradient (n, 3, h, w) -> the part of it that does not lead out
+    """
+
+    project: Callable[[Tensor], Tensor]
+    along: Callable[[Tensor], Tensor] = lambda gradient: gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +65,19 @@ class PGD(BoundedAttack):
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """Images (n, 3, h, w) in [0, 1] -> the same images moved inside the ball, on the 8-bit grid."""
         clean = objective.images.pixels
-        standing, project = self.standing(objective), into_ball(clean, self.norm, self.eps)
+        standing, room = self.standing(objective), self.room(objective, rng)
         for _ in range(self.restarts):
-            start = project(somewhere(clean, self.budget(), rng)) if self.random_start else clean
-            adv = self._descended(standing, start, project)
-            if self.restarts > 1 and len(standing):
+            start = room.project(somewhere(clean, Budget(self.norm, self.eps), rng)) if self.random_start else clean
+            adv = self._descended(standing, start, room)
+            if self.restarts > 1:
                 standing.offer(adv)
         return objective.images.with_pixels(standing.files if self.restarts > 1 else standing.settled(adv))
 
-    def _descended(self, standing: Standing, adv: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
+    def room(self, objective: Objective, rng: SampleRNG) -> Room:
+        """Where iterates may lie: the ball, or what a subclass leaves of it."""
+        return Room(into_ball(objective.images.pixels, self.norm, self.eps))
+
+    def _descended(self, standing: Standing, adv: Tensor, room: Room) -> Tensor:
         """Where the steps from one start end."""
         step = self.eps * max(1 / 4, 2 / self.steps) if self.step is None else self.step
         for _ in range(self.steps):
@@ -68,5 +85,5 @@ class PGD(BoundedAttack):
                 break
             slope = standing.slope(adv)
             standing.check(adv, slope.margin < 0)
-            adv = project(adv - step * steepest(slope.gradient, self.norm))
+            adv = room.project(adv - step * steepest(room.along(slope.gradient), self.norm))
         return adv

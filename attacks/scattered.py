@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,7 +23,7 @@ class Scattered(Attack):
     """
 
     family: ClassVar[str] = "control"
-    arm: ClassVar[str] = "as much change at random places"
+    arm: ClassVar[str] = "scattered"
 
     of: Attack
 
@@ -32,9 +31,9 @@ class Scattered(Attack):
         """Whether the attack does."""
         return self.of.learns()
 
-    def fit(self, objectives: Iterable[Objective], rng: SampleRNG) -> State | None:
-        """What the attack learns."""
-        return self.of.fit(objectives, rng)
+    def learner(self) -> Attack:
+        """The attack."""
+        return self.of
 
     def params(self) -> dict[str, Any]:
         """The kind and the fields of the attack."""
@@ -48,6 +47,6 @@ class Scattered(Attack):
         """Images (n, 3, h, w) in [0, 1] -> the same images with the attack's changes in a random order, clipped."""
         clean = objective.images.pixels
         change = self.of.run(objective, rng, state).pixels - clean
-        order = rng.rand_like(clean[:, 0].flatten(1)).argsort(1, stable=True)[:, None].expand(-1, 3, -1)
+        order = rng.rand_like(clean[:, 0].flatten(1)).argsort(dim=1, stable=True)[:, None].expand(-1, 3, -1)
         moved = torch.gather(change.flatten(2), 2, order).view_as(clean)
         return objective.images.with_pixels((clean + moved).clamp(0, 1))

@@ -7,6 +7,8 @@ Deviation: an image has fallen when its 8-bit file is misjudged, not its float; 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -19,15 +21,18 @@ from redteam.objective import Objective, Slope
 class Standing:
     """Answers about the images that stand; an attack keeps tensors of the whole batch, and those who have fallen are answered with zeros.
 
-    left:      positions of the images that stand
-    objective: of those images
+    clean:     pixels (n, 3, h, w) of the whole batch before the attack
+    left:      positions of the images that stand and are still asked about
+    fallen:    (n,) bool, who has fallen
+    objective: of the images that are asked about
     files:     pixels (n, 3, h, w): the file that an image fell to, else the best that was offered, else the image as it was
     """
 
     def __init__(self, objective: Objective, budget: Budget | None, *, stop: bool) -> None:
         """`stop` false keeps every image to the end; so does an objective on which success is not for good."""
-        self.objective = objective
+        self.objective, self.clean = objective, objective.images.pixels
         self.left = torch.arange(len(objective), device=objective.images.pixels.device)
+        self.fallen = torch.zeros(len(objective), dtype=torch.bool, device=self.left.device)
         self.files = objective.images.pixels.clone()
         self._whole, self._budget, self._stops = objective, budget, stop and objective.final
         self._lowest = torch.full((len(objective),), torch.inf, dtype=torch.float64, device=self.left.device)
@@ -38,6 +43,10 @@ class Standing:
     def slope(self, pixels: Tensor) -> Slope:
         """Pixels (n, 3, h, w) of the whole batch -> loss, margin and gradient."""
         return Slope(*map(self._spread, self.objective.slope(self._of_left(pixels))))
+
+    def slopes(self, pixels: Tensor) -> Iterator[Slope]:
+        """The answers that `slope` is the mean of, one after the other."""
+        return (Slope(*map(self._spread, answer)) for answer in self.objective.slopes(self._of_left(pixels)))
 
     def margin(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) of the whole batch -> margin (n,)."""
@@ -60,26 +69,35 @@ class Standing:
             self._fell(at[fell], files[fell])
 
     def offer(self, pixels: Tensor) -> Tensor:
-        """Keep the files of these pixels (n, 3, h, w) where their loss is the lowest so far; returns the positions of those who fell. Asks once."""
-        files = self._settled(pixels, self.left)
-        won, loss = self.objective.scored(files)
-        better = ~(loss >= self._lowest[self.left])  # what has no score is better than nothing
-        self._lowest[self.left[better]], self.files[self.left[better]] = loss[better], files[better]
-        fell = won if self._stops else torch.zeros_like(won)
-        gone, last = self.left[fell], files[fell]
-        self._fell(gone, last)
-        return gone
+        """`take` the files of these pixels (n, 3, h, w)."""
+        return self.take(self.settled(pixels))
+
+    def take(self, files: Tensor) -> Tensor:
+        """Keep files (n, 3, h, w) inside the budget where their loss is the lowest so far, and let those fall who are misjudged; says who kept one (n,) bool. Asks once."""
+        kept = torch.zeros_like(self.fallen)
+        if not len(self):
+            return kept
+        won, loss = self.objective.scored(self._of_left(files))
+        kept[self.left] = ~(loss >= self._lowest[self.left])  # what has no score is better than nothing
+        self._lowest[self.left] = torch.fmin(loss, self._lowest[self.left])
+        self.files[kept] = files[kept]
+        if self._stops and won.any():
+            self._fell(self.left[won], self._of_left(files)[won])
+        return kept
+
+    def rest(self, done: Tensor) -> None:
+        """Ask no more about those who are done (n,) bool."""
+        stays = ~done[self.left]
+        if not stays.all():
+            self.left, self.objective = self.left[stays], self.objective.subset(stays)
 
     def _fell(self, at: Tensor, files: Tensor) -> None:
-        if not len(at):
-            return
         self.files[at] = files
-        stays = torch.ones(len(self.files), dtype=torch.bool, device=at.device).index_fill(0, at, False)[self.left]
-        self.left = self.left[stays]
-        self.objective = self.objective.subset(stays)
+        self.fallen[at] = True
+        self.rest(self.fallen)
 
     def _settled(self, pixels: Tensor, at: Tensor) -> Tensor:
-        clean = self._whole.images.pixels[at]
+        clean = self.clean[at]
         return settle(pixels[at], clean, self._budget.norm, self._budget.eps) if self._budget else round_nearest(pixels[at])
 
     def _of_left(self, pixels: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -41,6 +41,8 @@ class Attack(Component):
     resamples: ClassVar[bool] = False  # whether what it asks about is interpolated, which takes away the traces that low-level detectors read
     family: ClassVar[str] = "distortion"
     arm: ClassVar[str] = "noise"  # what reports call it where it stands as the control of another attack
+    one_picture: ClassVar[bool] = False  # whether all images of a class become one and the same picture: then its rows are one observation, and say nothing of an image
+    both_classes: ClassVar[bool] = False  # whether `fit` must see training images of both labels, whatever the goal
     strength: ClassVar[str | None] = None  # the field that says how strong it is; records and curves carry it
 
     goal: str | None = None
@@ -52,9 +54,23 @@ class Attack(Component):
     def fit(self, objectives: Iterable[Objective], rng: SampleRNG) -> State | None:
         """Learn from training batches once for a cell, before any image is attacked. Most attacks have nothing to learn.
 
-        Where an attack needs nothing of its objective, the batches hold every training image; else those that its goal is about.
+        The batches hold the training images that the goal is about, or all of them with `both_classes`.
         """
         return None
+
+    def learned(self, state: State | None) -> State:
+        """What `fit` left; raises ValueError where it was not called."""
+        if not state:
+            raise ValueError(f"{type(self).__name__} learns from training images and was given none; call fit first, or give the scenario data.train")
+        return state
+
+    def learner(self) -> Attack:
+        """The attack that learns for it: itself, or what a control arm is the control of, so that both use what was learned once."""
+        return self
+
+    def findings(self, state: State) -> dict[str, Any]:
+        """What `fit` found, in plain types, where a report shows it."""
+        return {}
 
     def run(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """`perturb` under the objective that this attack is to ask: what the engine and a chain call."""
@@ -93,6 +109,10 @@ class Attack(Component):
         """The numbers that place it on a strength axis."""
         return {self.strength: getattr(self, self.strength)} if self.strength else {}
 
+    def seeding(self) -> dict[str, Any]:
+        """The settings that its randomness hangs on: all of them, unless its control must draw the same numbers."""
+        return self.params()
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimisedAttack(Attack):
@@ -124,3 +144,8 @@ class OptimisedAttack(Attack):
     def asked_instead(self) -> tuple[str, ...]:
         """The surrogates."""
         return self.surrogates
+
+
+def stages(attack: Attack) -> tuple[Attack, ...]:
+    """The attack itself, or the attacks that it is made of."""
+    return getattr(attack, "stages", (attack,))

@@ -129,6 +129,7 @@ class Objective:
         self._stage = ""
         self._goal, self._target, self._file, self._surrogates = goal, target, file, surrogates or {}
         self._ball, self._memory = budget, Memory()
+        self._watcher: Callable[[int], None] = lambda images: None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -150,11 +151,11 @@ class Objective:
         yield self.slope(pixels)
 
     def slope(self, pixels: Tensor) -> Slope:
-        """Pixels (n, 3, h, w) in [0, 1] -> loss, margin and gradient, as three questions would give them, for the price of one gradient."""
+        """Pixels (n, 3, h, w) in [0, 1] -> loss, margin and gradient, as three questions would give them, for the price of one gradient and in its precision; only `succeeded` judges."""
         self._check(pixels)
         x = pixels.detach().requires_grad_(True)
         with adversary_sees(self._target, Access.GRADIENTS, "a gradient"):
-            response = self._target.respond(x.clone())  # a copy: a target may write into its input
+            response = self._respond(x.clone())  # a copy: a target may write into its input
             loss = self._goal.loss(response, self.images, self._target)
             gradient = torch.autograd.grad(loss.sum(), x, allow_unused=True)[0] if loss.requires_grad else None
         if gradient is None:
@@ -190,6 +191,20 @@ class Objective:
     def spent(self) -> list[int]:
         """Queries booked so far, for each image."""
         return self._target.ledger.queries(self.images.ids)
+
+    def saved(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, h, w) in [0, 1] -> what files would hold of them; asks nothing."""
+        return self._file.save_and_load(to_grid(pixels, self.images.pixels, self._ball))
+
+    def labels(self) -> tuple[int, ...]:
+        """The labels of the images that its adversary attacks."""
+        return tuple(label for label in (0, 1) if self._goal.concerns(torch.tensor([label])))
+
+    def watched(self, watcher: Callable[[int], None]) -> Objective:
+        """The same objective; `watcher` is told how many images each question is about before it is asked, and may raise instead. So with surrogates."""
+        other = copy.copy(self)
+        other._watcher = watcher
+        return other
 
     def unbounded(self) -> Objective:
         """The same objective for an adversary who also asks about files outside the budget; a success is still booked inside it only."""
@@ -238,13 +253,13 @@ class Objective:
 
     def _under(self, other: Objective) -> Objective:
         """This one, for the same stage of the same attack as the other, whose notes it shares."""
-        self.final, self.notes, self._stage = other.final, other.notes, other._stage
+        self.final, self.notes, self._stage, self._watcher = other.final, other.notes, other._stage, other._watcher
         return self
 
     def _ask(self, pixels: Tensor, access: Access, wish: str) -> Tensor:
         self._check(pixels)
         with adversary_sees(self._target, access, wish):
-            response = self._target.respond(pixels.detach().clone()).detach()
+            response = self._respond(pixels.detach().clone()).detach()
         self._target.ledger.book_query(self.images.ids)
         self._seen(response)
         return response
@@ -265,7 +280,7 @@ class Objective:
 
     def _send(self, files: Sequence[File], saved: Tensor, grid: Tensor, *, traced: bool) -> None:
         """Ask about files, remember the answers, and book them, the margins too where the adversary sees them; `grid` is what the files were made of."""
-        response = self._target.respond(saved.clone()).detach()
+        response = self._respond(saved.clone()).detach()
         margin = self._seen(response) if traced else self._goal.margin(response, self.images, self._target)
         won = (margin < 0).cpu()
         losses = self._goal.loss(self._target.shown(response), self.images, self._target).double().tolist()
@@ -273,6 +288,10 @@ class Objective:
         near = [file.keep(Told(*told)) for file, told in zip(files, zip(won.tolist(), losses, strict=True), strict=True)]
         counts = won & within(grid, self.images.pixels, self.budget) if won.any() else won
         self._target.ledger.book_files(self.images.ids, near, counts.tolist())
+
+    def _respond(self, pixels: Tensor) -> Tensor:
+        self._watcher(len(pixels))
+        return self._target.respond(pixels)
 
     def _check(self, pixels: Tensor) -> None:
         if len(pixels) != len(self):

@@ -74,10 +74,11 @@ class Record:
                found, in its norm and image units); in a chain under stage.name
     cost:      queries, forwards, backwards, zero_gradients, broken_gradients, first_gradient_zero; of a transfer attack also surrogate_queries, surrogate_backwards
     trace:     of the margins that the target showed the attack (log-odds, below 0 it has won): asked, first, best, best_at, last, late (the best before
-               the last quarter of the questions, ten at most) and judged (files whose success it asked about); surrogate_best of a transfer attack
+               the last quarter of the questions, ten at most) and judged (files whose success it asked about); surrogate_best of a transfer attack. For identity, of some images: change and
+               bend (log-odds) of the score at random points one level away, and half-way to them
     artifacts: files of the run directory that show this row: role -> relative path
     determinism: tier, seed; micro_batch where the tier is microbatch, effective_batch where memory was short and fewer images were computed together
-    warnings:  codes: zero_gradient, attack_noop, input_mutated, ran_alone, memory_backoff
+    warnings:  codes: zero_gradient, attack_noop, input_mutated, autograd_inside, ran_alone, memory_backoff
     """
 
     rid: str

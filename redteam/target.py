@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from redteam import precision
 from redteam.component import Component
 from redteam.seeding import Index, SampleRNG
 from redteam.trace import Trace
@@ -165,9 +166,9 @@ class Target(ABC):
             raise AccessError(f"{self.name}: access can be lowered, not raised from {self.access.word} to {access.word}")
         return self._changed(access=access)
 
-    def apart(self) -> Self:
-        """The same target with a ledger of its own, as a surrogate has it."""
-        return self._changed(ledger=Ledger())
+    def apart(self, ledger: Ledger | None = None) -> Self:
+        """The same target with another ledger, a new one when not given, as a surrogate has it."""
+        return self._changed(ledger=ledger or Ledger())
 
     def drawing(self, rng: SampleRNG) -> Self:
         """The same target (and ledger) for the images that `rng` has generators of: what is random about it is drawn from those, question after question."""
@@ -217,6 +218,10 @@ class Detector(Target):
     def showing(self, shows: Shows | None) -> Detector:
         """The same detector (and ledger) behind an interface that rounds or clips what adversaries see."""
         return self._changed(_shows=shows)
+
+    def differentiated_in(self, wanted: precision.Precision, device: torch.device) -> Detector:
+        """The same detector (and ledger), whose gradients are computed in another precision; scores and decisions stay what they are."""
+        return self if wanted == "float32" else self._changed(_score=precision.lowered(self._score), notes=(*self.notes, precision.note(device)))
 
     def with_threshold(self, threshold: float) -> Detector:
         """The same detector (and ledger) that decides at another score."""
@@ -319,11 +324,14 @@ class TargetSpec(Component):
     threshold: {fixed: VALUE} on the target's own scale or {at_fpr: RATE, on: calib}; where not given, even odds
     access:    the most that an adversary may ask: gradients, scores or decisions
     shows:     {decimals: 2, clip: [0.01, 0.99]}: an interface that rounds or clips the scores that adversaries see; it gives scores at most
+    gradient_dtype: bf16 computes gradients in half the bits, which is faster where the hardware has it (AMX, AVX512-BF16, GPUs) and coarser: it
+               moves the pixels that the network sees by up to half a level of 255. Scores and success are always float32
     """
 
     threshold: Threshold | None = None
     access: Literal["gradients", "scores", "decisions"] = "gradients"
     shows: Shows | None = None
+    gradient_dtype: precision.Precision = "float32"
 
     declared_logit: ClassVar[bool] = True  # whether the output is declared on the log-odds scale (flag R4)
     reference_model: ClassVar[bool] = False  # whether this is one of the project's own small models or fakes

@@ -15,11 +15,14 @@ from markupsafe import Markup
 from redteam.reports import certainty, drawing, environment, figures, headline, tables, wording, words
 from redteam.reports.budgets import budgets
 from redteam.reports.directory import RunDirectory, read_run
+from redteam.reports.distances import distances
 from redteam.reports.flags import flags
 from redteam.reports.frontier import frontiers
 from redteam.reports.gallery import gallery
 from redteam.reports.gates import gate_rows
 from redteam.reports.groups import group_tables
+from redteam.reports.search import searches
+from redteam.reports.transfer import matrices
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZE, AREA = (drawing.WIDTH, drawing.HEIGHT + drawing.HEAD, drawing.HEAD), (drawing.LEFT, drawing.RIGHT, drawing.TOP, drawing.BOTTOM)
@@ -66,6 +69,9 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "figures": _by_block(figures.curves(summary)),
         "budgets": budgets(summary),
         "frontiers": frontiers(run),
+        "distances": distances(run),
+        "transfer": matrices(summary),
+        "searches": searches(run),
         "certainty": certainty.certainty(run),
         "certainty_columns": certainty.COLUMNS,
         "recalls": certainty.RECALLS,

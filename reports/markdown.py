@@ -8,11 +8,14 @@ from pathlib import Path
 
 from redteam.reports import certainty, environment, headline, tables, wording, words
 from redteam.reports.directory import RunDirectory, read_run
+from redteam.reports.distances import distances
 from redteam.reports.flags import flags
 from redteam.reports.frontier import frontiers
 from redteam.reports.gates import gate_rows
 from redteam.reports.groups import group_tables
+from redteam.reports.search import Found, searches
 from redteam.reports.tables import Block, Row, Shown
+from redteam.reports.transfer import matrices
 
 SPECIAL = re.compile(r"([\\`*_{}|~#])")
 
@@ -24,7 +27,7 @@ def render_markdown(run_dir: Path) -> str:
 
 def document(run: RunDirectory) -> str:
     """The report of a run that has been read."""
-    sections = (_head(run), _legend(), _gates(run), _matrix(run), _quality(run), _classes(run), _groups(run), _flags(run), _reproduction(run))
+    sections = (_head(run), _legend(), _gates(run), _matrix(run), _transfer(run), _searches(run), _distances(run), _quality(run), _classes(run), _groups(run), _flags(run), _reproduction(run))
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
@@ -90,6 +93,44 @@ def _unscoreable(row: Row) -> str:
 def _figure(shown: Shown) -> str:
     note = f" ({shown.note})" if shown.note else ""
     return f"{shown.text}{' ' + shown.interval if shown.interval else ''}{note}"
+
+
+def _transfer(run: RunDirectory) -> Iterator[str]:
+    found = matrices(run.summary)
+    if found:
+        yield from ("## What carries over from surrogates", "")
+    for matrix in found:
+        yield from (f"### {wording.metric_named(matrix.metric).title} on {text(matrix.data)} ({wording.direction(matrix.metric)})", "")
+        heads = ["made", "attack", *(f"on {column.target}{f' behind {column.defense}' if column.defended else ''}" for column in matrix.columns)]
+        yield from _table(heads, [(title, line.label, *(_figure(entry.shown) for entry in line.entries)) for title, lines in matrix.groups for line in lines])
+        yield from (f"{i}. {text(note)}" for i, note in enumerate(matrix.notes, 1))
+        yield from ("",) if matrix.notes else ()
+
+
+def _searches(run: RunDirectory) -> Iterator[str]:
+    found = searches(run)
+    if found:
+        yield from ("## Searches over chains", "")
+    for one in found:
+        yield from (f"### {_place(one.data, one.target, one.defense)}: {text(one.name)}", "", f"**{text(one.winner)}**", "")
+        yield from (line for sentence in one.sentences for line in (text(sentence), ""))
+        yield from _best_chains(one)
+
+
+def _best_chains(found: Found) -> Iterator[str]:
+    heads = ["chain", "images of the search", "below the floor", *(wording.metric_named(metric).title for metric in found.metrics)]
+    yield from _table(heads, [(text(chain.chain), str(chain.images), str(chain.spoilt), *(_figure(chain.shown[metric]) for metric in found.metrics)) for chain in found.tried])
+    yield from (f"{i}. {text(note)}" for i, note in enumerate(found.notes, 1))
+    yield from ("",) if found.notes else ()
+
+
+def _distances(run: RunDirectory) -> Iterator[str]:
+    found = distances(run)
+    if found:
+        yield from ("## How small a change is enough", "")
+    for block in found:
+        yield from (f"- {_place(block.data, block.target, block.defense)}: {text(said)}" for said in block.sentences)
+    yield from ("",) if found else ()
 
 
 def _quality(run: RunDirectory) -> Iterator[str]:

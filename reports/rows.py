@@ -25,6 +25,7 @@ class Answer:
     success:    whether the adversary got what it wanted
     kept:       whether the budget was kept
     quality:    figure -> value; infinite PSNR where nothing changed, left out where undefined
+    distance:   of the smallest change that succeeded, image units, where the attack looked for it; None where none did
     """
 
     id: str
@@ -36,6 +37,7 @@ class Answer:
     success: bool
     kept: bool
     quality: dict[str, float]
+    distance: float | None = None
 
 
 @dataclass
@@ -81,6 +83,7 @@ def _answer(record: Record) -> Answer:
     return Answer(
         record.id, record.label, record.group, number(outcome.get("score")), outcome.get("decision"),
         bool(outcome.get("attackable")), bool(outcome.get("success")), record.valid is not False, quality,
+        number(record.notes.get("distance")),
     )  # fmt: skip
 
 

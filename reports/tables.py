@@ -16,6 +16,7 @@ MAIN = (*BARS, "robust_accuracy", "auc", "psnr_db", "ssim", "queries")
 NO_REASON = "not in the summary, and no reason given"
 NOT_ATTACKED = "not defined for unchanged images: only images that were judged rightly when clean are counted, and nothing was done to them"
 ASKS_NOTHING = "asks the target nothing"
+ASKED_BEFORE = "asks the target nothing here; what was asked beforehand, on other images, stands under the searches"
 NOT_FOR_WORST = "not defined for a worst case, which takes a different attack for each image"
 UNCHANGED = "unchanged"
 NORMS = {"linf": 0, "l2": 1, "unbounded": 3}  # order of print
@@ -225,6 +226,8 @@ def _missing(cell: Json, name: str) -> str:
     """Why a figure is absent where the summary has no need to say it."""
     if name in BARS and cell["attack"] == "identity":
         return NOT_ATTACKED
+    if name == "queries" and cell.get("findings"):
+        return ASKED_BEFORE
     return ASKS_NOTHING if name == "queries" and cell.get("needs", "none") == "none" else NO_REASON
 
 

@@ -22,6 +22,7 @@ LEGEND: tuple[tuple[str, str], ...] = (
     (
         "Control arms",
         "Cells in which nobody attacks. “identity” sends unchanged images through the same path; “noise” adds random noise of the size of the attack. "
+        "An attack with another control names it: a “blank sticker”, a “regular grid”, its own changes at random places (“scattered”). "
         "An attack has shown something only where it does more harm than its controls. In a bar, the thin upright line is the noise control.",
     ),
     ("Worst case", "For each image the most harmful of all attacks within one budget, then the mean over images. It is never milder than the best single attack. Where one of these attacks is invalid or an upper bound, the worst case is an upper bound too."),

@@ -16,8 +16,8 @@ from torch import Tensor
 def dct(x: Tensor, block: int | None = None) -> Tensor:
     """(n, c, h, w) -> coefficients of the same shape, each standing where its block does; of the whole image without `block`. Differentiable.
 
-    >>> dct(torch.ones(1, 1, 2, 4)).round(decimals=4).flatten().tolist()
-    [2.8284, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    >>> dct(torch.ones(1, 1, 4, 4)).round(decimals=4).flatten().tolist()[:6]
+    [4.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     rows, columns = _matrices(x, block)
     return _between(rows, x, columns.T)

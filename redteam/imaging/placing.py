@@ -1,4 +1,7 @@
-"""Random sizes and places: an image shrunk and put somewhere on black, or cut into blocks that change places."""
+"""Random sizes and places: an image shrunk and put somewhere on black, or cut into blocks that change places.
+
+Chance comes from the caller, as uniform numbers in [0, 1) for each image.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,41 @@ from torch.nn import functional
 
 from redteam.imaging.resampling import resize
 from redteam.imaging.rotation import rotate
-from redteam.seeding import SampleRNG
+
+PLACED = 4  # numbers that resize_and_pad takes for an image
 
 
-def resize_and_pad(pixels: Tensor, rng: SampleRNG, smallest: float, probability: float = 1.0) -> Tensor:
-    """Pixels (n, c, h, w) -> the same shape: each image shrunk to a random size from `smallest` of its own, at a random place on black. Differentiable.
+def resize_and_pad(pixels: Tensor, chances: Tensor, smallest: float, probability: float = 1.0) -> Tensor:
+    """Pixels (n, c, h, w) and chances (n, 4) -> the same shape: each image shrunk to a random size from `smallest` of its own, at a random place on black.
 
-    >>> resize_and_pad(torch.ones(1, 1, 4, 4), SampleRNG([0]), 0.5).mean().item() < 1
-    True
+    Differentiable. The chances are: whether it happens, the size, and the place down and across.
+
+    >>> resize_and_pad(torch.ones(1, 1, 2, 2), torch.tensor([[0.0, 0.0, 0.9, 0.0]]), 0.5).tolist()
+    [[[[0.0, 0.0], [1.0, 0.0]]]]
     """
-    chances = rng.rand_like(pixels.new_empty(len(pixels), 4)).tolist()
-    return torch.stack([_placed(image, draws, smallest) if draws[0] < probability else image for image, draws in zip(pixels, chances, strict=True)])
+    drawn = zip(pixels, chances.tolist(), strict=True)
+    return torch.stack([_placed(image, draws, smallest) if draws[0] < probability else image for image, draws in drawn])
 
 
-def shuffle_blocks(pixels: Tensor, rng: SampleRNG, blocks: int, angle: float) -> Tensor:
-    """Pixels (n, c, h, w) -> the same shape: cut at random into blocks x blocks, shuffled, each turned by up to `angle` degrees. Differentiable.
+def shuffle_blocks(pixels: Tensor, chances: Tensor, blocks: int, angle: float) -> Tensor:
+    """Pixels (n, c, h, w) and chances (n, shuffled(blocks)) -> the same shape: cut into blocks x blocks, shuffled, each turned by up to `angle` degrees.
 
-    What lay outside a turned block is mirrored in.
+    Differentiable. What lay outside a turned block is mirrored in.
 
-    >>> shuffle_blocks(torch.arange(4.0).view(1, 1, 2, 2), SampleRNG([0]), 2, 0.0).flatten().sort().values.tolist()
+    >>> shuffle_blocks(torch.arange(4.0).view(1, 1, 2, 2), torch.full((1, shuffled(1)), 0.5), 1, 0.0).flatten().tolist()
     [0.0, 1.0, 2.0, 3.0]
     """
-    strip = 2 * blocks - 1  # numbers that cut and order a strip
-    chances = rng.rand_like(pixels.new_empty(len(pixels), strip + blocks * (strip + blocks)))
     return torch.stack([_shuffled(image, draws, blocks, angle) for image, draws in zip(pixels, chances.tolist(), strict=True)])
+
+
+def shuffled(blocks: int) -> int:
+    """Numbers that shuffle_blocks takes for an image: cuts and order of the strips, then of the blocks in each, and their turns.
+
+    >>> shuffled(2)
+    13
+    """
+    strip = 2 * blocks - 1
+    return strip + blocks * (strip + blocks)
 
 
 def _placed(image: Tensor, draws: Sequence[float], smallest: float) -> Tensor:

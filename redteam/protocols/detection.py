@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,9 +16,11 @@ from redteam.images import Images
 from redteam.imaging.grid import to_levels
 from redteam.measure import quality
 from redteam.objective import Note, Surrogates, goal_named
+from redteam.protocols.landscape import landscape
+from redteam.protocols.watching import watched
 from redteam.record import Cell, Record, finite, rid
 from redteam.seeding import SampleRNG
-from redteam.target import Cost, Detector
+from redteam.target import Access, Cost, Detector
 from redteam.trace import rounded
 
 
@@ -95,7 +97,7 @@ def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: M
     """Attack one micro-batch (n images on the 8-bit grid), save, score, compare with the `clean` rows by image id."""
     cell, attack, target = square.cell, square.attack, square.target
     budget = attack.budget()
-    rng = SampleRNG.of(square.seed, cell.kind, cell.params, images.ids, cell.repeat)
+    rng = SampleRNG.of(square.seed, cell.kind, attack.seeding(), images.ids, cell.repeat)
     objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget, surrogates=square.surrogates).drawing(rng.fork("asked"))
     square.spent(images.ids)  # a batch that failed half-way must not be billed twice
     square.showed(images.ids)
@@ -113,13 +115,15 @@ def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: M
     return Outcome(records, before, after, attacked.masks)
 
 
-def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Outcome:
-    """The clean arm: the same path without an attack; asked twice, in another batch composition, and once before the file."""
+def identity_batch(square: Square, images: Images, hashes: Sequence[str], *, around: Collection[str] = ()) -> Outcome:
+    """The clean arm: the same path without an attack; asked twice, in another batch composition, and once before the file; around some images, by id, the score is looked at near by."""
     rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
     target = square.target.drawing(rng.fork("scored"))
     asked = images.pixels.clone()
-    source = score(target, asked, copy=False)
+    with watched() as noticed:
+        source = score(target, asked, copy=False)
     mutated = not torch.equal(asked, images.pixels)
+    noticed += ["input_mutated"] if mutated else []
     after = square.file.save_and_load(to_grid(images.pixels, images.pixels, None))
     same = torch.equal(after, images.pixels)
     scores = source if same and not mutated else score(target, after)
@@ -127,13 +131,21 @@ def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Out
     for part in (slice(0, None, 2), slice(1, None, 2))[: len(images)]:  # labels often alternate: every second one makes the most unlike batch
         repeat[part] = score(target.of_some(part), after[part])
     figures, decisions = _quality(images.pixels, after, False), target.decide(scores).tolist()
+    near = _near_by(target, images, [i for i, name in enumerate(images.ids) if name in around])
     records = []
     for i, (value, decision, seed) in enumerate(zip(scores.tolist(), decisions, rng.seeds, strict=True)):
-        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, (Cost(), Cost()), seed, figures[i]), None)
+        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, (Cost(), Cost()), seed, figures[i], trace=near.get(i, {})), None)
         extra, lost = finite({"source_score": source[i].item(), "repeat_score": repeat[i].item()})
-        warnings = (*clean.warnings, "input_mutated") if mutated else clean.warnings
-        records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=warnings))
+        records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=(*clean.warnings, *noticed)))
     return Outcome(records, images.pixels, after, images.masks)
+
+
+def _near_by(target: Detector, images: Images, chosen: list[int]) -> dict[int, dict[str, float]]:
+    """How the score of the chosen images changes one level away, and how far it bends; nothing where no gradient is to be had, chance decides, or it is not a number."""
+    if not chosen or target.access is not Access.GRADIENTS or target.randomised:
+        return {}
+    pairs = zip(chosen, *landscape(target, images.subset(chosen)), strict=True)
+    return {i: {"bend": rounded(bend), "change": rounded(change)} for i, change, bend in pairs if math.isfinite(change + bend)}
 
 
 def score(target: Detector, pixels: Tensor, copy: bool = True) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from redteam.attack import State, Tier
+from redteam.attack import State
 from redteam.data.corpus import Sample, UnreadableImage
 from redteam.protocols import detection
 from redteam.protocols.detection import Square
@@ -19,7 +19,7 @@ from redteam.record import Record
 from redteam.run.backoff import Backoff, attempted, is_shortage
 from redteam.run.defended import Defended
 from redteam.run.errors import Stop
-from redteam.run.fitting import fitted
+from redteam.run.fitting import Lesson, fitted
 from redteam.run.gallery import with_artifacts
 from redteam.run.ledger import RunDir, check_room
 from redteam.run.pictures import Pictures, Read, sentence
@@ -27,6 +27,7 @@ from redteam.run.troubles import Troubles
 from redteam.scenario.plan import Plan, Unit
 from redteam.target import Detector
 
+AROUND = 16  # images of each corpus around which the score is looked at: enough to know how rugged it is
 Beat = Callable[..., None]  # beat() while something loads, beat(batch) before a micro-batch, beat(batch, image) before an image that runs alone
 
 
@@ -95,9 +96,10 @@ class Executor:
         target = self._targets.load(unit.target, unit.defense).with_threshold(facts["threshold"])
         if item.attack.access() > target.access:
             raise _Unprepared(f"{item.cell.attack} needs {item.attack.access().word} but {unit.target} gives {target.access.word}")
-        if unit.cell not in self._states:
-            self._states[unit.cell] = fitted(self._plan, self._dir, self._pictures, item, target, self._tell)
         surrogates = {name: self._targets.surrogate(name) for name in item.attack.asked_instead()}
+        if unit.cell not in self._states:
+            teachers = {name: self._targets.surrogate(name) for name in item.attack.learner().asked_instead()}
+            self._states[unit.cell] = fitted(Lesson(self._plan, self._pictures, unit.cell, target, teachers, self._tell), self._dir)
         return Square(item.cell, item.attack, target, scenario.file, scenario.seed, self._plan.options.micro_batch, self._states[unit.cell], surrogates)
 
     def _batch(self, work: Work, number: int, batch: Sequence[Sample]) -> dict[str, Record]:
@@ -153,7 +155,8 @@ class Executor:
             return lost
         images, hashes = self._pictures.stacked(readable), [read.sha256 for read in readable]
         identity = work.square.cell.attack == "identity"
-        outcome = detection.identity_batch(work.square, images, hashes) if identity else detection.attack_batch(work.square, images, hashes, work.clean)
+        around = {sample.id for sample in work.unit.samples[:AROUND]} if work.unit.shard.index == 0 else ()
+        outcome = detection.identity_batch(work.square, images, hashes, around=around) if identity else detection.attack_batch(work.square, images, hashes, work.clean)
         return lost | {row.id: row for row in with_artifacts(self._dir, work.unit, outcome, everything=self._plan.options.keep)}
 
     def _prepared(self, unit: Unit) -> dict[str, Any]:
