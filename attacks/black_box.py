@@ -79,6 +79,10 @@ class BlackBox(OptimisedAttack):
         if self.eot > self.queries:
             raise ValueError(f"eot: must be at most queries ({self.queries}), since each question takes so many, got {self.eot}")
 
+    def asks(self) -> int | None:
+        """As many as it is given; surrogates are its own."""
+        return None if self.surrogates else self.queries
+
     @abstractmethod
     def search(self, clean: Tensor, rng: SampleRNG) -> Search:
         """The search for one image (1, 3, h, w) on the CPU, with that image's generator."""
@@ -135,6 +139,8 @@ class ScoreAttack(BlackBox, BoundedAttack):
 class DecisionAttack(BlackBox):
     """Base of attacks that read decisions and come as near to the image as they can: a search is sent whether the file that it asked about succeeded.
 
+    Without a radius the distance of the nearest success is noted as `distance`.
+
     norm: that distances are measured in
     eps:  radius that is near enough, image units: who is inside is done, and who never comes inside has failed; null goes on until the queries are spent
     """
@@ -161,8 +167,12 @@ class DecisionAttack(BlackBox):
         """Images (n, 3, h, w) in [0, 1] -> of each the nearest file that succeeded; drawn into the ball where none did inside it, and as it was where none did at all."""
         talks = self.converse(objective.unbounded(), rng)
         best = torch.cat([talk.best for talk in talks]).to(objective.images.pixels.device)
+        if self.eps is None:
+            won = [i for i, talk in enumerate(talks) if talk.rank < torch.inf]
+            objective.subset(won).note("distance", [talks[i].rank / 255 for i in won])
+            return objective.images.with_pixels(best)
         outside = torch.tensor([not self._inside(talk.rank) for talk in talks], device=best.device)
-        if self.eps is not None and outside.any():
+        if outside.any():
             best[outside] = settle(best[outside], objective.images.pixels[outside], self.norm, self.eps)
         return objective.images.with_pixels(best)
 

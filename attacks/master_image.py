@@ -44,7 +44,7 @@ class MasterImage(OptimisedAttack):
     step:      of one step: a rate for adam (0.05 when not given), image units for pgd (2/255), the first spread for cma (1)
     eps:       how far pgd may go from the training image, image units; anywhere when not given
     views:     ways in which a head sees the picture: plain, jpeg (quality 75), crop (the middle 90 %), resize (to 3/4 and back)
-    pictures:  training images of each class that a corner is learned on; with area 1 nothing of them is left, and one serves
+    pictures:  training images of each class that a corner is learned on, at most one micro-batch; with area 1 nothing of them is left, and one serves
     detail:    cosine coefficients along a side that cma searches, 3 detail^2 in all
     """
 
@@ -104,6 +104,8 @@ class MasterImage(OptimisedAttack):
         high, wide = self._side(images.pixels)
         pixels = images.pixels.clone()
         for image, label in zip(pixels, images.labels.tolist(), strict=True):
+            if str(label) not in known:
+                raise ValueError(f"no picture was learned for label {label}; data.train must hold images of that label")
             image[:, -high:, -wide:] = resampling.resize(known[str(label)].to(pixels)[None], high, wide)[0]
         return images.with_pixels(pixels)
 

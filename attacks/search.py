@@ -42,7 +42,7 @@ class Search(Attack):
     min_psnr_db: floor, dB between the file and that of the unchanged image
     min_ssim:    floor, the same with structural similarity
     queries:     answers for the whole search at most, the target's and those of surrogates: one for each image and question, a gradient like a decision
-    images:      training images that the search looks at, at most
+    images:      training images that the search looks at, at most: the first of each label, in the order of data.train
     chains:      chains that are tried at most: every operation alone first, then longer ones at random
     """
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
-import json
 import os
 import statistics
 import subprocess
@@ -48,6 +47,7 @@ from redteam.targets.given import GivenTarget
 Attack = Callable[[Tensor, Tensor], Tensor]  # pixels, labels -> attacked pixels
 CPU = torch.device("cpu")
 KEPT = {name: value for name, value in DEFAULTS.items() if name.startswith("MALLOC")}
+PEERS = ("torchattacks", "Foolbox", "ART")
 FEATURES = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
 HOW = {", unprepared": {"prepare": "off"}, "": {}, ", bf16": {"gradient_dtype": "bf16"}}
 PADDING = 2  # torchattacks' targeted DLR reads the fourth largest logit
@@ -82,7 +82,7 @@ def machine() -> str:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Time every row, in turn, and print medians."""
+    """Time every row, in turn, and print medians beside the first row and beside the fastest peer."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # peers speak of their own dependencies
     network = trained(options.weights)
@@ -95,14 +95,12 @@ def table(options: argparse.Namespace) -> None:
         for name, attack in rows.items():
             seconds[name].append(in_batches(attack, x, y)[1])
     medians = {name: statistics.median(found) for name, found in seconds.items()}
-    first = next(iter(medians.values()))
-    print(f"{'':34} {'CPU s':>7} {'ratio':>6} {'lowest':>7} {'highest':>8} {'gradients':>10} {'forwards':>9} {'standing':>9}")
+    first, peers = next(iter(medians.values())), [medians[name] for name in rows if name in PEERS]
+    print(f"{'':34} {'CPU s':>7} {'of first':>8} {'lowest':>7} {'highest':>8} {'of peer':>8} {'gradients':>10} {'forwards':>9} {'standing':>9}")
     for name, found in seconds.items():
-        own = counted[name]
-        print(f"{name:34} {medians[name]:7.2f} {medians[name] / first:6.2f} {min(found) / first:7.2f} {max(found) / first:8.2f} {own.gradients:10.1f} {own.forwards:9.1f} {own.standing:9.3f}")
-    peers = [medians[name] for name in rows if name.split()[0] in ("torchattacks", "Foolbox", "ART")]
-    if peers:
-        print(json.dumps({f"{name} / fastest peer": round(value / min(peers), 2) for name, value in medians.items() if name.startswith("redteam")}))
+        own, taken = counted[name], medians[name]
+        of_peer = f"{taken / min(peers):.2f}" if peers else "-"
+        print(f"{name:34} {taken:7.2f} {taken / first:8.2f} {min(found) / first:7.2f} {max(found) / first:8.2f} {of_peer:>8} {own.gradients:10.1f} {own.forwards:9.1f} {own.standing:9.3f}")
 
 
 def in_batches(attack: Attack, x: Tensor, y: Tensor) -> tuple[Tensor, float]:

@@ -93,6 +93,10 @@ class Attack(Component):
         """Gradients that it asks for at most, for each image."""
         return 0
 
+    def asks(self) -> int | None:
+        """Answers that it may ask the evaluated target for at most, for each image; None where the user sets no such limit."""
+        return None
+
     @abstractmethod
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """The objective's images (n, 3, h, w) in [0, 1] -> the same images attacked, in the same order; the input is left as it is."""

@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from redteam.reports import certainty, environment, headline, tables, wording, words
+from redteam.reports.checks import NONE, checks, cost_in_words
 from redteam.reports.directory import RunDirectory, read_run
 from redteam.reports.distances import distances
 from redteam.reports.flags import flags
 from redteam.reports.frontier import frontiers
 from redteam.reports.gates import gate_rows
 from redteam.reports.groups import group_tables
+from redteam.reports.repeats import spreads
 from redteam.reports.search import Found, searches
+from redteam.reports.standing import limits
 from redteam.reports.tables import Block, Row, Shown
 from redteam.reports.transfer import matrices
+from redteam.reports.versus import Pair, versus
 
 SPECIAL = re.compile(r"([\\`*_{}|~#])")
 
@@ -27,7 +31,7 @@ def render_markdown(run_dir: Path) -> str:
 
 def document(run: RunDirectory) -> str:
     """The report of a run that has been read."""
-    sections = (_head(run), _legend(), _gates(run), _matrix(run), _transfer(run), _searches(run), _distances(run), _quality(run), _classes(run), _groups(run), _flags(run), _reproduction(run))
+    sections = (_head(run), _legend(run), _gates(run), _matrix(run), _transfer(run), _searches(run), _distances(run), _quality(run), _versus(run), _classes(run), _groups(run), _checks(run), _flags(run), _reproduction(run))
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
@@ -49,16 +53,17 @@ def _head(run: RunDirectory) -> Iterator[str]:
     for finding in headline.findings(run.summary):
         yield f"**{_place(finding.data, finding.target, finding.defense)}.** {' '.join(text(s) for s in finding.sentences)}" + (f" ({text(words.REFERENCE)}.)" if finding.reference else "")
         yield ""
+        yield from (line for said in (finding.against, finding.power) if said for line in (text(said), ""))
     yield from (text(headline.gates_line(run.gates)), "")
     for problem in run.problems:
         yield from (f"> {text(problem)}", "")
 
 
-def _legend() -> Iterator[str]:
+def _legend(run: RunDirectory) -> Iterator[str]:
     yield from ("## How to read this", "")
     yield from (f"- **{text(term)}**: {text(meaning)}" for term, meaning in words.LEGEND)
     yield from (f"- Verdict **{words.verdict_word(verdict)}**: {text(meaning)}" for verdict, meaning in words.VERDICT_LEGEND)
-    yield from (f"- {text(limit)}" for limit in words.LIMITS)
+    yield from (f"- {text(limit)}" for limit in limits(run.summary))
     yield ""
 
 
@@ -163,6 +168,32 @@ def _groups(run: RunDirectory) -> Iterator[str]:
         yield from (f"### {_place(table.data, table.target, table.defense)}: {text(_heading(table.metric))}", "")
         yield from _table(("attack", *table.groups), [(name, *figures) for _, name, figures in table.rows])
         yield from (f"{wording.counted(table.left_out, 'further group')} in summary.json.", "") if table.left_out else ()
+
+
+def _versus(run: RunDirectory) -> Iterator[str]:
+    found = versus(run)
+    if found:
+        yield from ("## The same images, compared", "")
+    for title, pairs in (("most harmful", found.attacks), ("first", found.targets)):
+        if pairs:
+            heads = ("where", title, "beside it", "n", "accuracy left", "difference, points", "p (McNemar, Holm)", "told")
+            yield from _table(heads, [_pair(pair) for pair in pairs])
+    if repeated := spreads(run):
+        heads = ("attack", "where", "figure", "each repeat", "spread", "worst of all repeats")
+        yield from _table(heads, [(one.attack, f"{one.data} / {one.target} / {one.defense}", wording.metric_named(one.metric).title, ", ".join(one.each), one.spread, one.together) for one in repeated])
+
+
+def _pair(pair: Pair) -> tuple[str, ...]:
+    return pair.place, pair.first, pair.second, str(pair.n), "; ".join(pair.left), pair.difference, pair.p, pair.told
+
+
+def _checks(run: RunDirectory) -> Iterator[str]:
+    found = checks(run.summary)
+    yield from ("## How the evaluation was checked", "", text(cost_in_words(run.summary) if found else NONE), "")
+    for block in found:
+        yield from (f"### {_place(block.data, block.target, block.defense)}: beside {text(block.checked)}, on {block.images}", "")
+        rows = [(row.name, row.should, row.fell, row.beside, row.cost, row.said) for row in block.rows]
+        yield from _table(("check", "sound where it", "broke", "the attack itself", "cost", "found"), rows)
 
 
 def _flags(run: RunDirectory) -> Iterator[str]:

@@ -26,6 +26,9 @@ class Answer:
     kept:       whether the budget was kept
     quality:    figure -> value; infinite PSNR where nothing changed, left out where undefined
     distance:   of the smallest change that succeeded, image units, where the attack looked for it; None where none did
+    first:      queries up to the first success within the budget; None where there was none
+    allowed:    queries that the attack was allowed; None where it had no limit
+    near:       share of its queries that nearly equal an earlier one; None where it asked nothing
     """
 
     id: str
@@ -38,6 +41,9 @@ class Answer:
     kept: bool
     quality: dict[str, float]
     distance: float | None = None
+    first: float | None = None
+    allowed: float | None = None
+    near: float | None = None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 from redteam.reports import wording, words
 
 MOST = 6  # attacks that the sentence names
+NOT_ADAPTIVE = "No adaptive attack was supplied: each attack sees the defended target, but none was made against it by hand."
 UNATTACKED = "No attack was run here: nothing is known about robustness."
 
 Json = Mapping[str, Any]
@@ -21,21 +22,18 @@ def standing(cells: Sequence[Json]) -> str:
     names = list(dict.fromkeys(wording.plain(cell["attack"]) for cell in attacked))
     needs = {cell.get("needs") for cell in attacked}
     strongest = next((words.ACCESS[access] for access in words.ACCESS_ORDER if access in needs), "")
-    seen = f", the strongest of them by an adversary {strongest}" if strongest else ""
-    return f"Robustness is stated here against {wording.counted(len(names), 'attack')} only ({wording.listed(names, MOST)}){seen}. {adaptive(attacked)}"
+    seen = f", at most by an adversary {strongest}" if strongest else ""
+    return f"All that is said of robustness here is against {wording.counted(len(names), 'attack')} ({wording.listed(names, MOST)}){seen}. {adaptive(attacked)}"
 
 
 def adaptive(attacked: Sequence[Json]) -> str:
     """Whether an attack was made for the target by somebody who knows it."""
     supplied = list(dict.fromkeys(wording.plain(cell["attack"]) for cell in attacked if cell.get("adaptive")))
-    if supplied:
-        return f"Supplied as adaptive, made against this target by hand: {wording.listed(supplied, MOST)}."
-    return "No adaptive attack was supplied: each sees the defended target, but none was made against it by hand."
+    return f"Declared as adaptive, made against this target by hand: {wording.listed(supplied, MOST)}." if supplied else NOT_ADAPTIVE
 
 
-def limit(summary: Json) -> str:
-    """The same for a whole report, among what it cannot conclude."""
-    attacked = [cell for cell in summary["cells"] if not cell.get("control")]
-    if any(cell.get("adaptive") for cell in attacked):
-        return "What was supplied as adaptive is what the scenario declares to be: whether it is a good attack cannot be seen from here."
-    return "No adaptive attack was supplied beyond the attacks listed here: each sees the defended target, but none was designed against this target by hand."
+def limits(summary: Json) -> list[str]:
+    """What a report cannot conclude, adaptive attacks among it."""
+    declared = any(cell.get("adaptive") for cell in summary["cells"])
+    by_hand = "An attack is adaptive where the scenario declares it: whether it is a good one cannot be seen from here." if declared else NOT_ADAPTIVE
+    return [words.LIMITS[0], by_hand, *words.LIMITS[1:]]

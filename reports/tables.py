@@ -275,10 +275,19 @@ def _worst_row(entry: Json, cells: Sequence[Json], columns: Sequence[str], notes
 
 def worst_verdict(entry: Json, cells: Sequence[Json]) -> str:
     """What the verdicts of its attacks leave of a worst case: one attack that failed to run properly may have done more harm."""
-    verdicts = {str(cell.get("verdict")) for cell in members(entry, cells)}
+    verdicts = {str(cell.get("verdict")) for cell in _at_their_largest(members(entry, cells))}
     if len(verdicts) < 2:
         return next(iter(verdicts), "")
     return "upper_bound" if verdicts & {"upper_bound", "invalid"} else "unresolvable"
+
+
+def _at_their_largest(cells: Sequence[Json]) -> list[Json]:
+    """Of one attack at several radii the largest: what the smaller ones could not do, it may."""
+    kept: dict[tuple[Any, ...], Json] = {}
+    for cell in sorted(cells, key=lambda cell: number(cell.get("eps")) or 0.0):
+        rest = tuple(sorted((name, value) for name, value in (cell.get("strength") or {}).items() if name != "eps"))
+        kept[cell["attack"], cell.get("goal"), cell.get("repeat", 0), cell.get("norm"), rest] = cell
+    return list(kept.values())
 
 
 def budget(entry: Json) -> str:

