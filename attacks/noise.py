@@ -10,7 +10,6 @@ from torch import Tensor
 from redteam.attack import Attack, State
 from redteam.component import Radius
 from redteam.files import Budget
-from redteam.imaging.norms import unit
 from redteam.imaging.settling import settle
 from redteam.images import Images
 from redteam.objective import Objective
@@ -38,11 +37,12 @@ class Noise(Attack):
     def perturb(self, objective: Objective, rng: SampleRNG, state: State | None = None) -> Images:
         """Images (n, 3, h, w) in [0, 1] -> the same images with random signs added, within the budget."""
         clean = objective.images.pixels
-        return objective.images.with_pixels(self.along(clean, rng.signs_like(clean), rng))
-
-    def along(self, clean: Tensor, signs: Tensor, rng: SampleRNG) -> Tensor:
-        """Pixels and directions (n, 3, h, w) of -1, 0 and 1 -> the pixels moved that way as far as the budget allows."""
+        signs = rng.signs_like(clean)
         if self.norm == "linf":
-            return (clean + self.eps * signs).clamp(0, 1)
+            return objective.images.with_pixels((clean + self.eps * signs).clamp(0, 1))
         ranked = signs * (1 + rng.rand_like(clean))  # distinct sizes, so that a small radius picks pixels at random
-        return settle((clean + self.eps * unit(ranked)).clamp(0, 1), clean, "l2", self.eps)
+        return objective.images.with_pixels(settle(self._shell(clean, ranked), clean, "l2", self.eps))
+
+    def _shell(self, clean: Tensor, direction: Tensor) -> Tensor:
+        length = direction.flatten(1).norm(dim=1)[:, None, None, None]
+        return (clean + self.eps * direction / length).clamp(0, 1)

@@ -129,18 +129,6 @@ def doctor(scenario: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@as_json
-def selftest(as_json: bool) -> None:
-    """Run every red flag against targets and attacks that are broken on purpose, and against healthy ones; takes about half a minute.
-
-    Exit status 3 where a flag misses what it is there for, or is raised on something healthy.
-    """
-    from redteam.console.selftest import selftest as look
-
-    sys.exit(look(as_json))
-
-
-@main.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file to write it to instead of printing it.")
 def schema(output: Path | None) -> None:
     """Print a JSON Schema of scenario files, with which an editor completes and checks them."""

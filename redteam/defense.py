@@ -21,7 +21,6 @@ class Defense(Component):
     """
 
     backward: ClassVar[Literal["exact", "straight_through"]] = "exact"
-    randomised: ClassVar[bool] = False  # whether it draws anew for each question
 
     def wrap(self, target: Target) -> Target:
         """The target behind this defense."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,18 +73,6 @@ class Images:
         """The same images on `device`."""
         moved = {name: None if (value := getattr(self, name)) is None else value.to(device) for name in ("pixels", "labels", "masks", "messages", "landmarks")}
         return replace(self, **moved)
-
-
-def joined(parts: Sequence[Images]) -> Images:
-    """Batches of one size as one batch, in order; masks, messages and landmarks where all have them."""
-    optional = {name: [getattr(part, name) for part in parts] for name in ("masks", "messages", "landmarks")}
-    return Images(
-        pixels=torch.cat([part.pixels for part in parts]),
-        ids=tuple(name for part in parts for name in part.ids),
-        labels=torch.cat([part.labels for part in parts]),
-        groups=tuple(group for part in parts for group in part.groups),
-        **{name: None if any(value is None for value in values) else torch.cat(values) for name, values in optional.items()},
-    )
 
 
 def check_pixels(pixels: Tensor) -> None:

@@ -52,7 +52,7 @@ def evaluate(
     model: Callable[..., Any], images: Any, labels: Any, attacks: Sequence[Entry] = ("pgd", "jpeg"), *,
     ids: Sequence[str] | None = None, groups: Sequence[Any] | None = None, masks: Any = None, calib: tuple[Any, Any] | None = None,
     input: Mapping[str, Any] | None = None, output: str | Mapping[str, Any] = "logit", threshold: float | Mapping[str, Any] | None = None, access: str | None = None,
-    prepare: str = "auto", gradient_dtype: str = "float32", defenses: Sequence[Entry] | None = None, seed: int = 0, micro_batch: int = MICRO_BATCH, run_dir: str | Path | None = None, progress: Callable[[int, int], None] | None = None,
+    defenses: Sequence[Entry] | None = None, seed: int = 0, micro_batch: int = MICRO_BATCH, run_dir: str | Path | None = None, progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:  # fmt: skip
     """Attack a model on images and measure what happens, exactly as `redteam run` would, in this process.
 
@@ -68,8 +68,6 @@ def evaluate(
     output:      logit, prob, logits2, probs2, or a mapping with more: {"type": "prob", "positive": "real"}
     threshold:   on the model's own scale, or a mapping; even odds when not given
     access:      the most that an attacker may ask: gradients, scores, decisions
-    prepare:     auto asks a faster copy of a module where clean images get the same scores from it, off the module itself
-    gradient_dtype: bf16 computes gradients, and nothing else, in half the bits
     defenses:    kinds or mappings; none when not given
     seed:        everything random derives from it
     micro_batch: images that are scored and attacked together; results may hang on it in the last bit
@@ -83,7 +81,7 @@ def evaluate(
         corpora = {"eval": given(images, labels, ids=ids, groups=groups, masks=masks)}
         corpora |= {"calib": given(*calib, ids=[f"calib-{i:05d}" for i in range(len(calib[0]))])} if calib is not None else {}
     with _sentences():
-        declared = {"input": input, "output": {"type": output} if isinstance(output, str) else output, "access": access, "prepare": prepare, "gradient_dtype": gradient_dtype}
+        declared = {"input": input, "output": {"type": output} if isinstance(output, str) else output, "access": access}
         declared["threshold"] = {"fixed": threshold} if isinstance(threshold, (int, float)) else threshold
         scenario = _scenario(_Asked(model, corpora, declared, attacks, defenses, seed))
         options = Options(micro_batch=micro_batch, threads=torch.get_num_threads(), device=str(device))

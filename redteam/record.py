@@ -70,17 +70,10 @@ class Record:
                source_score (before the file) and repeat_score (asked again in another batch)
     quality:   psnr_db, ssim, linf_levels, l2 between what the two files hold; null where undefined, with the reason in `nonfinite`
     valid:     whether the budget was kept, measured on the 8-bit grid
-    notes:     what the attack itself found out about the image: broken_by (the part that broke it), distance (of the smallest change that it
-               found, in its norm and image units); in a chain under stage.name
-    cost:      queries, forwards, backwards, zero_gradients, broken_gradients, first_gradient_zero, cached_queries (remembered answers), near_queries (files that
-               nearly equal an earlier one), queries_to_success (null where there was none), and queries_allowed where the attack had a limit; of a transfer
-               attack also surrogate_queries, surrogate_backwards
-    trace:     of the margins that the target showed the attack (log-odds, below 0 it has won): asked, first, best, best_at, last, late (the best before
-               the last quarter of the questions, ten at most) and judged (files whose success it asked about); surrogate_best of a transfer attack. For identity, of some images: change and
-               bend (log-odds) of the score at random points one level away, and half-way to them
+    cost:      queries, forwards, backwards, zero_gradients, broken_gradients, first_gradient_zero; of a transfer attack also surrogate_queries, surrogate_backwards
     artifacts: files of the run directory that show this row: role -> relative path
     determinism: tier, seed; micro_batch where the tier is microbatch, effective_batch where memory was short and fewer images were computed together
-    warnings:  codes: zero_gradient, attack_noop, input_mutated, autograd_inside, ran_alone, memory_backoff
+    warnings:  codes: zero_gradient, attack_noop, input_mutated, ran_alone, memory_backoff
     """
 
     rid: str
@@ -105,9 +98,7 @@ class Record:
     quality: dict[str, float | None] = field(default_factory=dict)
     nonfinite: dict[str, str] = field(default_factory=dict)
     valid: bool | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
-    cost: dict[str, int | bool | None] = field(default_factory=dict)
-    trace: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, int | bool] = field(default_factory=dict)
     artifacts: dict[str, str] = field(default_factory=dict)
     determinism: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

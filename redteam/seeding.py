@@ -50,11 +50,6 @@ class SampleRNG:
         """The generators of the images `ids` for one component with its parameters under a scenario's seed."""
         return cls([derive_seed(seed, component, params, name, repeat) for name in ids])
 
-    @classmethod
-    def of_content(cls, pixels: Tensor) -> SampleRNG:
-        """The generators of images (n, ...) that nobody named: each depends on its own values."""
-        return cls([int.from_bytes(hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=7).digest(), "big") for image in pixels.detach().cpu()])
-
     def __len__(self) -> int:
         return len(self._seeds)
 

@@ -14,10 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from redteam import precision
 from redteam.component import Component
-from redteam.seeding import Index, SampleRNG
-from redteam.trace import Trace
 
 
 class Access(IntEnum):
@@ -47,9 +44,6 @@ class Cost:
     zero_gradients:      gradients that were zero in every pixel
     broken_gradients:    gradients that were absent or not finite
     first_gradient_zero: whether the first gradient was zero in every pixel
-    cached_queries:      answers remembered instead of asked for again, since the file was the same
-    near_queries:        files asked about that nearly equal an earlier one of the same image, as a defender may notice
-    queries_to_success:  queries up to the first file inside the budget that the target misjudged; None where there was none
     """
 
     queries: int = 0
@@ -58,14 +52,11 @@ class Cost:
     zero_gradients: int = 0
     broken_gradients: int = 0
     first_gradient_zero: bool = False
-    cached_queries: int = 0
-    near_queries: int = 0
-    queries_to_success: int | None = None
 
     def __add__(self, other: Cost) -> Cost:
-        """What both spent; a success is that of the first."""
-        sums = {name: getattr(self, name) + getattr(other, name) for name in ("queries", "forwards", "backwards", "zero_gradients", "broken_gradients", "cached_queries", "near_queries")}
-        return Cost(**sums, first_gradient_zero=self.first_gradient_zero or other.first_gradient_zero, queries_to_success=self.queries_to_success)
+        """What both spent."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in ("queries", "forwards", "backwards", "zero_gradients", "broken_gradients")}
+        return Cost(**sums, first_gradient_zero=self.first_gradient_zero or other.first_gradient_zero)
 
 
 class Ledger:
@@ -73,7 +64,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self._costs: dict[str, Cost] = {}
-        self._traces: dict[str, Trace] = {}
 
     def book_query(self, ids: Sequence[str]) -> None:
         """One forward pass for each image."""
@@ -93,41 +83,9 @@ class Ledger:
             cost.zero_gradients += is_zero
             cost.broken_gradients += is_broken
 
-    def book_files(self, ids: Sequence[str], near: Sequence[bool], won: Sequence[bool]) -> None:
-        """What came of one file for each image, after its query was booked: whether it nearly equals an earlier one, and whether it is a success inside the budget."""
-        for name, is_near, has_won in zip(ids, near, won, strict=True):
-            cost = self._costs[name]
-            self._trace(name).judged += 1
-            cost.near_queries += is_near
-            if has_won and cost.queries_to_success is None:
-                cost.queries_to_success = cost.queries
-
-    def book_margins(self, ids: Sequence[str], margins: Sequence[float]) -> None:
-        """What one question showed of each image; below 0 the adversary has won."""
-        for name, margin in zip(ids, margins, strict=True):
-            self._trace(name).add(margin)
-
-    def book_cached(self, ids: Sequence[str]) -> None:
-        """One answer remembered for each image."""
-        for name in ids:
-            self._costs.setdefault(name, Cost()).cached_queries += 1
-
-    def queries(self, ids: Sequence[str]) -> list[int]:
-        """Answers asked for so far, for each image."""
-        return [self._costs[name].queries if name in self._costs else 0 for name in ids]
-
     def take(self, ids: Sequence[str]) -> list[Cost]:
         """The costs of these images so far; their accounts start again from nothing."""
         return [self._costs.pop(name, Cost()) for name in ids]
-
-    def traces(self, ids: Sequence[str]) -> list[Trace]:
-        """What the questions about these images showed; they start again from nothing."""
-        return [self._traces.pop(name, None) or Trace() for name in ids]
-
-    def _trace(self, name: str) -> Trace:
-        if (trace := self._traces.get(name)) is None:
-            trace = self._traces[name] = Trace()
-        return trace
 
 
 class Target(ABC):
@@ -137,11 +95,9 @@ class Target(ABC):
     access: the most that an adversary may ask
     ledger: what adversaries asked, by image id; the engine's own scoring is not in it
     notes:  what its adapter found when it loaded the target, in sentences
-    randomised: whether it is random on purpose, so that the same question has different answers
     """
 
     kind: ClassVar[str]
-    randomised: bool = False
 
     def __init__(self, name: str, access: Access) -> None:
         self.name = name
@@ -153,10 +109,6 @@ class Target(ABC):
     def respond(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) in [0, 1] -> (n, ...) what this kind of target answers, float32."""
 
-    def shown(self, response: Tensor) -> Tensor:
-        """A response as an adversary who asks for scores is shown it."""
-        return response
-
     def inspect(self, pixels: Tensor) -> None:
         """Look at clean images (n, 3, h, w) once, after loading and before anything is scored; adapters note what they find."""
 
@@ -166,17 +118,9 @@ class Target(ABC):
             raise AccessError(f"{self.name}: access can be lowered, not raised from {self.access.word} to {access.word}")
         return self._changed(access=access)
 
-    def apart(self, ledger: Ledger | None = None) -> Self:
-        """The same target with another ledger, a new one when not given, as a surrogate has it."""
-        return self._changed(ledger=ledger or Ledger())
-
-    def drawing(self, rng: SampleRNG) -> Self:
-        """The same target (and ledger) for the images that `rng` has generators of: what is random about it is drawn from those, question after question."""
-        return self
-
-    def of_some(self, index: Index) -> Self:
-        """The same target for some of those images; their generators go on where they are."""
-        return self
+    def apart(self) -> Self:
+        """The same target with a ledger of its own, as a surrogate has it."""
+        return self._changed(ledger=Ledger())
 
     def _changed(self, **attributes: object) -> Self:
         other = copy.copy(self)
@@ -196,32 +140,17 @@ class Detector(Target):
     def __init__(self, name: str, score: Callable[[Tensor], Tensor], access: Access, threshold: float = 0.0) -> None:
         super().__init__(name, access)
         self._score = score
-        self._before: tuple[Callable[[Tensor, SampleRNG | None], Tensor], ...] = ()  # input transforms, the outermost first
-        self._rng: SampleRNG | None = None
-        self._shows: Shows | None = None
+        self._before: tuple[Callable[[Tensor], Tensor], ...] = ()  # input transforms, the outermost first
         self.threshold = threshold
 
     def respond(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, h, w) in [0, 1] -> (n,) log-odds of label 1, differentiable where the target is."""
-        rng = (self._rng or SampleRNG.of_content(pixels)) if self.randomised else None  # nobody said which images: their pixels decide, not batch or order
         for transform in self._before:
-            pixels = transform(pixels, rng)
+            pixels = transform(pixels)
         scores = self._score(pixels)
         if scores.shape != (len(pixels),):
             raise ValueError(f"{self.name}: a detector must give one score for each image, got {tuple(scores.shape)} for {len(pixels)} images")
         return scores
-
-    def shown(self, response: Tensor) -> Tensor:
-        """Scores (n,) -> (n,) as the detector's interface shows them."""
-        return self._shows.of(response) if self._shows else response
-
-    def showing(self, shows: Shows | None) -> Detector:
-        """The same detector (and ledger) behind an interface that rounds or clips what adversaries see."""
-        return self._changed(_shows=shows)
-
-    def differentiated_in(self, wanted: precision.Precision, device: torch.device) -> Detector:
-        """The same detector (and ledger), whose gradients are computed in another precision; scores and decisions stay what they are."""
-        return self if wanted == "float32" else self._changed(_score=precision.lowered(self._score), notes=(*self.notes, precision.note(device)))
 
     def with_threshold(self, threshold: float) -> Detector:
         """The same detector (and ledger) that decides at another score."""
@@ -241,19 +170,7 @@ class Detector(Target):
 
     def wrapped(self, before: Callable[[Tensor], Tensor], note: str) -> Detector:
         """The detector behind an input transform (n, 3, h, w) -> (n, 3, h, w); one ledger for both."""
-        return self._changed(_before=(lambda pixels, _: before(pixels), *self._before), notes=(*self.notes, note))
-
-    def randomly_wrapped(self, before: Callable[[Tensor, SampleRNG], Tensor], note: str) -> Detector:
-        """The detector behind an input transform that draws from each image's own generator."""
-        return self._changed(_before=(before, *self._before), notes=(*self.notes, note), randomised=True)
-
-    def drawing(self, rng: SampleRNG) -> Detector:
-        """As for every target; a detector that is not random needs no generators."""
-        return self._changed(_rng=rng) if self.randomised else self
-
-    def of_some(self, index: Index) -> Detector:
-        """As for every target."""
-        return self._changed(_rng=self._rng.subset(index)) if self._rng else self
+        return self._changed(_before=(before, *self._before), notes=(*self.notes, note))
 
 
 @contextmanager
@@ -263,40 +180,6 @@ def adversary_sees(target: Target, access: Access, wish: str) -> Iterator[None]:
         raise AccessError(f"{target.name} gives {target.access.word}; {wish} needs {access.word}")
     with torch.set_grad_enabled(access is Access.GRADIENTS):
         yield
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shows:
-    """How an interface shows a score to adversaries: as the probability of label 1, rounded or clipped. Decisions stay what they are.
-
-    decimals: places that the probability is rounded to
-    clip:     the lowest and the highest probability that is ever shown
-    """
-
-    decimals: Annotated[int, Field(ge=0, le=9)] | None = None
-    clip: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=0, lt=1)]] | None = None
-
-    def __post_init__(self) -> None:
-        if self.decimals is None and self.clip is None:
-            raise ValueError("shows must say decimals, clip or both; leave it out where scores are shown as they are")
-        if self.clip and self.clip[0] >= self.clip[1]:
-            raise ValueError(f"shows: clip must be [lowest, highest], got {list(self.clip)}")
-
-    def of(self, scores: Tensor) -> Tensor:
-        """Log-odds (n,) -> float64 log-odds (n,) of the probability that is shown; NaN stays NaN.
-
-        A probability shown as 0 or 1 is read as the middle of those that are rounded to it.
-
-        >>> Shows(decimals=2).of(torch.tensor([0.3, -9.0])).sigmoid()
-        tensor([0.5700, 0.0025], dtype=torch.float64)
-        """
-        shown = scores.double().sigmoid()
-        if self.clip:
-            shown = shown.clamp(*self.clip)
-        if self.decimals is not None:
-            least = 10**-self.decimals / 4
-            shown = shown.round(decimals=self.decimals).clamp(least, 1 - least)
-        return shown.logit()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,27 +206,17 @@ class TargetSpec(Component):
 
     threshold: {fixed: VALUE} on the target's own scale or {at_fpr: RATE, on: calib}; where not given, even odds
     access:    the most that an adversary may ask: gradients, scores or decisions
-    shows:     {decimals: 2, clip: [0.01, 0.99]}: an interface that rounds or clips the scores that adversaries see; it gives scores at most
-    gradient_dtype: bf16 computes gradients in half the bits, which is faster where the hardware has it (AMX, AVX512-BF16, GPUs) and coarser: it
-               moves the pixels that the network sees by up to half a level of 255. Scores and success are always float32
     """
 
     threshold: Threshold | None = None
     access: Literal["gradients", "scores", "decisions"] = "gradients"
-    shows: Shows | None = None
-    gradient_dtype: precision.Precision = "float32"
 
     declared_logit: ClassVar[bool] = True  # whether the output is declared on the log-odds scale (flag R4)
     reference_model: ClassVar[bool] = False  # whether this is one of the project's own small models or fakes
 
     def gives(self) -> Access:
         """The access level as the engine compares it."""
-        return min(Access[self.access.upper()], self.most)
-
-    @property
-    def most(self) -> Access:
-        """What its interface could give at most."""
-        return Access.SCORES if self.shows else Access.GRADIENTS
+        return Access[self.access.upper()]
 
     @abstractmethod
     def load(self, name: str, device: torch.device) -> Target:

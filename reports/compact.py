@@ -8,7 +8,6 @@ from typing import Any
 from markupsafe import Markup
 
 from redteam.reports import tables, wording, words
-from redteam.reports.standing import standing
 from redteam.reports.tables import Row, Shown
 
 COLUMNS = {"attack_success_rate": "fakes pass", "frame_rate": "accused", "robust_accuracy": "accuracy", "auc": "AUC"}
@@ -20,7 +19,7 @@ def compact_html(summary: Mapping[str, Any], notes: Sequence[str]) -> str:
     """The cells of summary.json, block by block, and the notes under them; names are shown, never interpreted."""
     head = _row([("attack", LEFT), *((title, RIGHT) for title in ("n", *COLUMNS.values())), ("verdict", LEFT)], "th")
     body = [line for block in tables.blocks(summary) for line in (_place(block), *(_line(row) for row in block.rows))]
-    said = _html("<p><small>[a, b] is a 95 % interval; lower is better for the first two shares, higher for accuracy and AUC; – is absent, not 0. {}</small></p>", standing(summary["cells"]))
+    said = _html("<p><small>[a, b] is a 95 % interval; lower is better for the first two shares, higher for accuracy and AUC; – is absent, not 0.</small></p>")
     listed = _html("<ul>{}</ul>", _html("").join(_html("<li><small>{}</small></li>", wording.plain(note)) for note in notes)) if notes else _html("")
     return str(_html("<table><thead>{}</thead><tbody>{}</tbody></table>{}{}", head, _html("").join(body), listed, said))
 

@@ -51,7 +51,7 @@ class RunDirectory:
     @cached_property
     def rows(self) -> Rows:
         """The records, read when they are first asked for."""
-        return read_rows(self.path / "results.jsonl", frozenset(str(cell.get("key")) for cell in (*self.summary["cells"], *self.summary["sentinels"]) if cell.get("control")))
+        return read_rows(self.path / "results.jsonl", frozenset(str(cell.get("key")) for cell in self.summary["cells"] if cell.get("control")))
 
 
 def read_run(path: Path) -> RunDirectory:
@@ -91,7 +91,7 @@ def read_summary(path: Path) -> Json:
     cells = summary.get("cells")
     if not _is_table(cells) or not all(isinstance(cell.get(name), str) for cell in cells for name in NAMED):
         raise RunDirectoryError(f"{file}: cells must be a list of objects with {', '.join(NAMED)}, got another shape; resume the run to write it again")
-    empty = {name: [] for name in ("data", "targets", "thresholds", "defenses", "worst_case", "sentinels")}
+    empty = {name: [] for name in ("data", "targets", "thresholds", "defenses", "worst_case")}
     return {**empty, "scenario": "unnamed", "status": "incomplete", "file": {}, **summary}
 
 

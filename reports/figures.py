@@ -74,8 +74,7 @@ def _panel(name: tuple[str, str], metric: str, axis: str, swept: list[Json], cel
     noise = [(cell["strength"][axis], arm) for cell in swept if (arm := tables.noise_of(cell, cells))]
     identity = tables.identity_of(cells)
     level = [(cell["strength"][axis], identity) for cell in (swept[0], swept[-1]) if identity]
-    arm = wording.arm_name(noise[0][1]) if noise else "noise"
-    for role, called, members in (("noise", arm, noise), ("identity", "unchanged", level)):
+    for role, called, members in (("noise", "noise", noise), ("identity", "unchanged", level)):
         if any(value_of(cell, metric) is not None for _, cell in members):
             lines.append(_line(role, called, metric, members, place))
     labels = {place(cell["strength"][axis]): wording.strength_value(axis, cell["strength"][axis], norm) for cell in swept}

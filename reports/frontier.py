@@ -151,8 +151,7 @@ def _step_point(x: float, quality: float, share: Estimate) -> Point:
 def _controls(metric: str, quality: str, cells: Sequence[Json], place: Any) -> Iterator[Line]:
     points = [_point(cell, metric, quality, place) for cell in cells if cell.get("control")]
     if points:
-        arms = {wording.arm_name(cell) for cell in cells if cell.get("control") and cell["attack"] != "identity"}
-        yield Line("noise", arms.pop() if len(arms) == 1 else "controls", tuple(points), (), whiskers=True)
+        yield Line("noise", "noise", tuple(points), (), whiskers=True)
 
 
 def _families(metric: str, quality: str, attacks: Sequence[Json], place: Any) -> Iterator[Line]:

@@ -10,8 +10,6 @@ from typing import Any
 from redteam.measure.statistics import FEWEST_GROUPS
 from redteam.reports import tables, wording, words
 from redteam.reports.directory import RunDirectory
-from redteam.reports.power import power_note
-from redteam.reports.standing import standing
 from redteam.reports.tables import Key, value_of
 from redteam.reports.wording import counted, number, percent, plain
 
@@ -25,8 +23,6 @@ class Finding:
 
     figures:   the few large numbers: (value, interval, what it is)
     sentences: the same and more, in words
-    against:   against what that holds, with which access, and whether anybody tried by hand; must stand wherever the rest does
-    power:     what so many images can show
     """
 
     data: str
@@ -35,8 +31,6 @@ class Finding:
     figures: tuple[tuple[str, str, str], ...]
     sentences: tuple[str, ...]
     reference: bool
-    against: str
-    power: str
 
 
 def findings(summary: Json) -> list[Finding]:
@@ -90,7 +84,7 @@ def _finding(summary: Json, key: Key, cells: list[Json]) -> Finding:
         if tables.worst_verdict(entry, cells) != "invalid":
             passing = _large(entry, "attack_success_rate", f"of caught fakes pass, {_within(entry)}")
             figures.append(passing or _large(entry, "robust_accuracy", f"accuracy, {_within(entry)}"))
-    return Finding(data, target, defense, tuple(f for f in figures if f), tuple(s for s in sentences if s), _is_reference(summary, target), standing(cells), power_note(summary, data, cells))
+    return Finding(data, target, defense, tuple(f for f in figures if f), tuple(s for s in sentences if s), _is_reference(summary, target))
 
 
 def _largest(worst: list[Json]) -> list[Json]:

@@ -14,19 +14,12 @@ from markupsafe import Markup
 
 from redteam.reports import certainty, drawing, environment, figures, headline, tables, wording, words
 from redteam.reports.budgets import budgets
-from redteam.reports.checks import NONE, checks, cost_in_words
 from redteam.reports.directory import RunDirectory, read_run
-from redteam.reports.distances import distances
 from redteam.reports.flags import flags
 from redteam.reports.frontier import frontiers
 from redteam.reports.gallery import gallery
 from redteam.reports.gates import gate_rows
 from redteam.reports.groups import group_tables
-from redteam.reports.repeats import spreads
-from redteam.reports.search import searches
-from redteam.reports.standing import limits
-from redteam.reports.transfer import matrices
-from redteam.reports.versus import versus
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZE, AREA = (drawing.WIDTH, drawing.HEIGHT + drawing.HEAD, drawing.HEAD), (drawing.LEFT, drawing.RIGHT, drawing.TOP, drawing.BOTTOM)
@@ -73,15 +66,6 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "figures": _by_block(figures.curves(summary)),
         "budgets": budgets(summary),
         "frontiers": frontiers(run),
-        "distances": distances(run),
-        "transfer": matrices(summary),
-        "searches": searches(run),
-        "checks": checks(summary),
-        "checks_cost": cost_in_words(summary),
-        "no_checks": NONE,
-        "versus": versus(run),
-        "spreads": spreads(run),
-        "limits": limits(summary),
         "certainty": certainty.certainty(run),
         "certainty_columns": certainty.COLUMNS,
         "recalls": certainty.RECALLS,

@@ -25,10 +25,6 @@ class Answer:
     success:    whether the adversary got what it wanted
     kept:       whether the budget was kept
     quality:    figure -> value; infinite PSNR where nothing changed, left out where undefined
-    distance:   of the smallest change that succeeded, image units, where the attack looked for it; None where none did
-    first:      queries up to the first success within the budget; None where there was none
-    allowed:    queries that the attack was allowed; None where it had no limit
-    near:       share of its queries that nearly equal an earlier one; None where it asked nothing
     """
 
     id: str
@@ -40,10 +36,6 @@ class Answer:
     success: bool
     kept: bool
     quality: dict[str, float]
-    distance: float | None = None
-    first: float | None = None
-    allowed: float | None = None
-    near: float | None = None
 
 
 @dataclass
@@ -89,7 +81,6 @@ def _answer(record: Record) -> Answer:
     return Answer(
         record.id, record.label, record.group, number(outcome.get("score")), outcome.get("decision"),
         bool(outcome.get("attackable")), bool(outcome.get("success")), record.valid is not False, quality,
-        number(record.notes.get("distance")),
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from redteam.reports import certainty, figures
 from redteam.reports.budgets import budgets
 from redteam.reports.directory import RunDirectory
-from redteam.reports.distances import distances
 from redteam.reports.drawing import Panel
 from redteam.reports.frontier import frontiers
 from redteam.reports.html import SIZE, plot, source
@@ -30,6 +29,6 @@ def standalone(panel: Panel) -> str:
 
 
 def _panels(run: RunDirectory) -> Iterator[Panel]:
-    for block in (*budgets(run.summary), *distances(run), *frontiers(run), *figures.curves(run.summary)):
+    for block in (*budgets(run.summary), *frontiers(run), *figures.curves(run.summary)):
         yield from block.panels
     yield from (block.panel for block in certainty.certainty(run) if block.panel)

@@ -16,7 +16,6 @@ MAIN = (*BARS, "robust_accuracy", "auc", "psnr_db", "ssim", "queries")
 NO_REASON = "not in the summary, and no reason given"
 NOT_ATTACKED = "not defined for unchanged images: only images that were judged rightly when clean are counted, and nothing was done to them"
 ASKS_NOTHING = "asks the target nothing"
-ASKED_BEFORE = "asks the target nothing here; what was asked beforehand, on other images, stands under the searches"
 NOT_FOR_WORST = "not defined for a worst case, which takes a different attack for each image"
 UNCHANGED = "unchanged"
 NORMS = {"linf": 0, "l2": 1, "unbounded": 3}  # order of print
@@ -226,8 +225,6 @@ def _missing(cell: Json, name: str) -> str:
     """Why a figure is absent where the summary has no need to say it."""
     if name in BARS and cell["attack"] == "identity":
         return NOT_ATTACKED
-    if name == "queries" and cell.get("findings"):
-        return ASKED_BEFORE
     return ASKS_NOTHING if name == "queries" and cell.get("needs", "none") == "none" else NO_REASON
 
 
@@ -275,19 +272,10 @@ def _worst_row(entry: Json, cells: Sequence[Json], columns: Sequence[str], notes
 
 def worst_verdict(entry: Json, cells: Sequence[Json]) -> str:
     """What the verdicts of its attacks leave of a worst case: one attack that failed to run properly may have done more harm."""
-    verdicts = {str(cell.get("verdict")) for cell in _at_their_largest(members(entry, cells))}
+    verdicts = {str(cell.get("verdict")) for cell in members(entry, cells)}
     if len(verdicts) < 2:
         return next(iter(verdicts), "")
     return "upper_bound" if verdicts & {"upper_bound", "invalid"} else "unresolvable"
-
-
-def _at_their_largest(cells: Sequence[Json]) -> list[Json]:
-    """Of one attack at several radii the largest: what the smaller ones could not do, it may."""
-    kept: dict[tuple[Any, ...], Json] = {}
-    for cell in sorted(cells, key=lambda cell: number(cell.get("eps")) or 0.0):
-        rest = tuple(sorted((name, value) for name, value in (cell.get("strength") or {}).items() if name != "eps"))
-        kept[cell["attack"], cell.get("goal"), cell.get("repeat", 0), cell.get("norm"), rest] = cell
-    return list(kept.values())
 
 
 def budget(entry: Json) -> str:

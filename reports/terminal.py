@@ -12,7 +12,6 @@ from rich.text import Text
 
 from redteam.reports import headline, tables, wording, words
 from redteam.reports.gates import GateRow, gate_rows
-from redteam.reports.standing import standing
 from redteam.reports.tables import Block, Row, Shown
 
 WIDTH = 100
@@ -89,7 +88,6 @@ def _lines(summary: Json, gates: Json) -> Iterator[Text]:
         yield Text.assemble("gate ", (row.id, "bold"), ": ", (words.verdict_word(row.verdict), STYLES.get(row.verdict, "")), f"  {row.demand}; {row.where}: {_found(row)}")
     if "gates" in gates:  # a program's own evaluation promises nothing
         yield Text(headline.gates_line(gates["gates"] or ()))
-    yield Text(standing(summary["cells"]))
     if summary.get("status") != "complete":
         yield Text("This run is incomplete: its figures may change.", style="bold red")
     if any(entry.get("reference") for entry in summary["targets"]):

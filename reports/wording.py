@@ -149,12 +149,7 @@ def attack_name(cell: Mapping[str, Any]) -> str:
         parts = [strength("eps", cell["eps"], cell.get("norm"))]  # a noise arm takes its budget from the attack that it serves
     if cell.get("repeat"):
         parts.append(f"repeat{SPACE}{cell['repeat']}")
-    return ", ".join([arm_name(cell), *parts])
-
-
-def arm_name(cell: Mapping[str, Any]) -> str:
-    """The id of a cell's attack; a control that is not noise is called what it is: `blank sticker`."""
-    return plain(cell.get("arm") or cell["attack"])
+    return ", ".join([plain(cell["attack"]), *parts])
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:

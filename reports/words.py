@@ -22,10 +22,9 @@ LEGEND: tuple[tuple[str, str], ...] = (
     (
         "Control arms",
         "Cells in which nobody attacks. “identity” sends unchanged images through the same path; “noise” adds random noise of the size of the attack. "
-        "An attack with another control names it: a “blank sticker”, a “regular grid”, its own changes at random places (“scattered”). "
         "An attack has shown something only where it does more harm than its controls. In a bar, the thin upright line is the noise control.",
     ),
-    ("Worst case", "For each image the most harmful of all attacks within one budget, then the mean over images. It is never milder than the best single attack. Where one of these attacks is invalid or an upper bound, the worst case is an upper bound too; of one attack at several radii the largest counts."),
+    ("Worst case", "For each image the most harmful of all attacks within one budget, then the mean over images. It is never milder than the best single attack. Where one of these attacks is invalid or an upper bound, the worst case is an upper bound too."),
     (
         "Unscoreable",
         "Images for which the target gave no usable answer (an error, a time-out, a score that is not a number). They are counted in a column of their own, "
@@ -43,6 +42,7 @@ VERDICT_LEGEND: tuple[tuple[str, str], ...] = (
 
 LIMITS: tuple[str, ...] = (
     "A low success rate bounds these attacks only. It does not show that no attack exists.",
+    "No adaptive attack was supplied beyond the attacks listed here: each sees the defended target, but none was designed against this target by hand.",
     "The figures hold for these images. Cameras, generators and file histories that are not among them may behave differently.",
 )
 

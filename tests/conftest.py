@@ -90,7 +90,7 @@ def run_cell() -> Callable[..., Arms]:
         cell = Cell(**place, attack="attack", kind=type(attack).__name__.lower(), params=attack.params(), strength=attack.strengths(), control=control, **limits)
         hashes = ["0" * 64] * len(images)
         squares = [Square(c, a, target, file or FileFormat(), seed, len(images)) for c, a in ((clean, Identity()), (cell, attack))]
-        identity = identity_batch(squares[0], images, hashes, around=images.ids).records
+        identity = identity_batch(squares[0], images, hashes).records
         rows = attack_batch(squares[1], images, hashes, {row.id: row for row in identity}).records
         return Arms(cell, attack, identity, rows)
 

@@ -17,7 +17,7 @@ ROOT = Path(redteam.__file__).resolve().parent.parent
 MAPPED = ("attacks", "defenses", "watermark", "reports", "scenarios")
 in_checkout = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="the package is not installed from a checkout")
 
-NOUNS = {"seeding", "precision", "component", "trace", "files", "images", "memory", "target", "objective", "attack", "defense", "record", "registry"}
+NOUNS = {"seeding", "component", "files", "images", "target", "objective", "attack", "defense", "record", "registry"}
 COMPONENTS = {"attacks", "defenses", "watermark", "targets", "data", "zoo"}
 LAYERS = [  # each may import itself's layer only where LEVEL says so, and everything before
     {"imaging", "seeding"},

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from redteam.images import Images, joined, positions
+from redteam.images import Images, positions
 
 
 @pytest.fixture
@@ -110,13 +110,3 @@ def test_two_batches_are_compared_by_identity_and_not_pixel_by_pixel(make_images
     assert a == a
     assert a != b
     assert len({a, b}) == 2
-
-
-def test_batches_of_one_size_are_joined_in_order(make_images):
-    images = make_images(5)
-    masked = replace(images, masks=torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
-    whole = joined([masked.subset([3]), masked.subset([0, 4])])
-    assert whole.ids == ("image3", "image0", "image4")
-    assert torch.equal(whole.pixels, images.pixels[[3, 0, 4]]) and torch.equal(whole.labels, images.labels[[3, 0, 4]])
-    assert torch.equal(whole.masks, masked.masks[[3, 0, 4]])
-    assert joined([masked.subset([1]), images.subset([2])]).masks is None  # an image without a mask has none to give

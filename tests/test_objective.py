@@ -10,7 +10,7 @@ from torch import nn
 
 from redteam.files import Budget, FileFormat
 from redteam.imaging import codecs
-from redteam.imaging.grid import round_nearest, round_toward
+from redteam.imaging.grid import round_toward
 from redteam.objective import BOTH, EVADE, FRAME, goal_named
 from redteam.target import Access, AccessError, Detector
 from redteam.targets.fakes import Broken, Linear
@@ -227,76 +227,3 @@ def test_margin_and_gradient_are_those_of_two_questions_for_the_price_of_one(mak
     assert torch.equal(margin, objective.margin(images.pixels)) and margin.dtype == torch.float64
     assert torch.equal(gradient, objective.gradient(images.pixels))
     assert not margin.requires_grad
-
-
-QUESTIONED = ("loss", "gradient", "margin", "succeeded", "scored")
-
-
-@pytest.mark.parametrize("question", QUESTIONED)
-def test_a_watcher_is_told_of_each_question_before_it_is_asked_and_may_forbid_it(make_images, question):
-    images, asked, told = make_images(4), [], []
-    target = function(lambda pixels: asked.append(len(pixels)) or mean(pixels))
-
-    def watch(number: int) -> None:
-        told.append(number)
-        if len(told) == 3:
-            raise RuntimeError("enough")
-
-    objective = BOTH.on(target, images, surrogates={"s": target}).watched(watch)
-    getattr(objective, question)(images.pixels)
-    getattr(objective.subset([0, 2]).through(("s",)), question)(images.pixels[[0, 2]])
-    with pytest.raises(RuntimeError, match="^enough$"):
-        getattr(objective.with_images(images.subset([3])), question)(images.pixels[[3]] * 0.5)
-    assert (told, asked) == ([4, 2, 1], [4, 2])
-
-
-def test_what_is_saved_is_what_a_success_is_judged_on_and_asks_nothing(make_images):
-    images, target = make_images(2), linear()
-    moved = (images.pixels + 2.6 / 255).clamp(0, 1)
-    objective = BOTH.on(target, images, file=FileFormat(format="jpeg", quality=50))
-    assert torch.equal(objective.saved(moved), codecs.jpeg(round_nearest(moved), 50))
-    assert target.ledger.take(images.ids)[0].queries == 0
-
-
-def test_the_labels_of_an_objective_are_those_that_its_adversary_attacks(make_images):
-    images = make_images(2, labels=[1, 1])
-    assert [goal.on(linear(), images).labels() for goal in (BOTH, EVADE)] == [(0, 1), (1,)]
-
-
-def test_a_slope_is_three_answers_for_the_price_of_one(make_images):
-    images, target = make_images(4), linear()
-    objective = BOTH.on(target, images)
-    loss, margin, gradient = objective.slope(images.pixels)
-    assert [(cost.queries, cost.backwards) for cost in target.ledger.take(images.ids)] == [(1, 1)] * 4
-    assert torch.equal(loss, objective.loss(images.pixels)) and torch.equal(margin, objective.margin(images.pixels)) and torch.equal(gradient, objective.gradient(images.pixels))
-    assert not loss.requires_grad and [len(list(asked.slopes(images.pixels))) for asked in (objective, objective.averaged(3))] == [1, 3]
-
-
-def test_an_average_of_slopes_is_the_slope_of_the_average(make_images):
-    images, target = make_images(3), linear()
-    one, mean = BOTH.on(target, images).slope(images.pixels), BOTH.on(target, images).averaged(3).slope(images.pixels)
-    for a, b in zip(one, mean, strict=True):
-        assert torch.allclose(a, b, rtol=1e-6)
-
-
-def test_what_an_attack_notes_belongs_to_the_image_whichever_part_of_the_batch_it_asked_about(make_images):
-    images = make_images(3)
-    objective = BOTH.on(linear(), images, surrogates={"s": linear(), "u": linear()})
-    objective.note("distance", [0.1, 0.2, 0.3])
-    objective.subset([2]).note("distance", [0.4])
-    objective.averaged(2).subset([0]).note("broken_by", ["fab"])
-    objective.through(["s", "u"]).subset([1]).note("broken_by", ["square"])
-    objective.stage("pgd", final=True).with_images(images).note("distance", [1, 2, 3])
-    assert objective.notes == {
-        "image0": {"distance": 0.1, "broken_by": "fab", "pgd.distance": 1},
-        "image1": {"distance": 0.2, "broken_by": "square", "pgd.distance": 2},
-        "image2": {"distance": 0.4, "pgd.distance": 3},
-    }
-    assert BOTH.on(linear(), images).notes == {}
-
-
-def test_success_is_for_good_on_the_evaluated_target_at_the_end_of_a_chain_only(make_images):
-    objective = BOTH.on(linear(), make_images(2), surrogates={"s": linear(), "u": linear()})
-    assert objective.final and objective.averaged(2).final and objective.stage("a", final=True).subset([0]).final
-    assert not objective.stage("a", final=False).final and not objective.stage("a", final=False).stage("b", final=True).final
-    assert not objective.through(["s"]).final and not objective.through(["s", "u"]).averaged(3).subset([1]).final

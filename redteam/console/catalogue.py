@@ -104,8 +104,6 @@ def _print(group: str, name: str, component: type[Component], parameters: list[P
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, Component):
-        return f"{{kind: {type(value).__name__.lower()}}}"
     return "null" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -113,11 +111,9 @@ def _fragment(group: str, name: str, parameters: list[Parameter]) -> str:
     """YAML to copy into a scenario."""
     if name == "chain":
         return "attacks:\n  - {id: pgd-then-jpeg, chain: [{ref: pgd, eps: 4/255}, {kind: jpeg, quality: 85}]}"
-    if name == "search":
-        return "attacks:\n  - {id: worst-chain, kind: search, pool: [{ref: jpeg}, {kind: blur, sigma: {sweep: [0.5, 1.0]}}], finish: {ref: pgd, eps: 2/255}, min_psnr_db: 30}"
     if name == "zoo":
         return "targets:\n  - {id: npr, kind: zoo/npr-tiny}"
-    pairs = [f"{p.name}: {'...' if p.required else _yaml(p)}" for p in parameters if p.required or isinstance(p.default, (int, float, str, Component))]
+    pairs = [f"{p.name}: {'...' if p.required else _yaml(p)}" for p in parameters if p.required or isinstance(p.default, (int, float, str))]
     body = ", ".join([f"kind: {name}", *pairs])
     return f"data:\n  eval: {{{body}}}" if group == "corpora" else f"{PLACE[group]}:\n  - {{id: {name}, {body}}}"
 

@@ -19,7 +19,6 @@ from redteam.run.ledger import RunDir
 
 if TYPE_CHECKING:
     from redteam.run.session import Ended
-    from redteam.scenario.plan import Plan
 
 
 def scenario_path(scenario: str) -> Path:
@@ -149,25 +148,17 @@ def dry_run(path: Path, options: dict[str, Any], as_json: bool) -> int:
         plan, warnings = opening.plan_of(path, None, options)
         _warn(warnings)
         images = sum(plan.images_of(unit) for unit in plan.units)
-        facts = {"cells": len(plan.cells), "units": len(plan.units), "rows": images, "image_gradients": count_gradients(plan), "sentinel_gradients": count_gradients(plan, sentinels=True)}
+        facts = {"cells": len(plan.cells), "units": len(plan.units), "rows": images, "image_gradients": count_gradients(plan)}
         if as_json:
             matrix = [{name: getattr(item.cell, name) for name in ("data", "target", "defense", "attack", "goal", "strength", "repeat")} for item in plan.cells]
             click.echo(json.dumps(facts | {"matrix": matrix}))
         else:
             for item in plan.cells:
                 click.echo(f"{item.cell.data:12} {item.cell.target:12} {item.cell.defense:10} {item.cell.label}")
-            click.echo(f"{facts['cells']} cells, {facts['units']} units, {images} rows, at most {facts['image_gradients']} image-gradients{_of_sentinels(plan, facts)}")
+            click.echo(f"{facts['cells']} cells, {facts['units']} units, {images} rows, at most {facts['image_gradients']} image-gradients")
         return Exit.COMPLETE
 
     return guarded(work)
-
-
-def _of_sentinels(plan: Plan, facts: dict[str, Any]) -> str:
-    """What of the gradients goes into the checks of the evaluation."""
-    images = next((item.check.images for item in plan.cells if item.check), 0)
-    if not images:
-        return "; no sentinel checks" + ("" if plan.scenario.sentinels is None else " (they take a gradient attack within a budget, and a plan large enough to pay for them)")
-    return f"; {facts['sentinel_gradients'] / facts['image_gradients']:.0%} of them in sentinel checks on at most {images} images of each corpus, target and defense"
 
 
 def validate(path: Path, sets: Sequence[str], as_json: bool) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -78,12 +78,6 @@ class Picture:
 
 
 Reader = Callable[[Sample], Picture]
-
-
-def sources(samples: Iterable[Sample]) -> set[str]:
-    """Source images that have a name of their own; one that is called after an image, such as a file name, means nothing in another corpus."""
-    samples = list(samples)
-    return {sample.group for sample in samples} - {sample.id for sample in samples}
 
 
 @dataclass(frozen=True, kw_only=True)

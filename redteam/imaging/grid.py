@@ -130,10 +130,8 @@ def _clean_levels(adversarial: Tensor, clean: Tensor) -> Tensor:
 def _to_take_back(moved: Tensor, levels: Tensor, radius: float) -> Tensor:
     """Distances (n, d) before and after rounding -> (n, d) bool, the entries that must go one level back toward clean."""
     up = levels > moved
-    excess = levels.square().sum(dim=1, keepdim=True) - radius**2 * (1 + 1e-9)
-    if not (excess > 0).any():  # as for whatever was on the grid and in the ball before; sorting is what costs here
-        return torch.zeros_like(up)
     order = torch.where(up, moved - moved.floor(), torch.inf).sort(dim=1, stable=True).indices
     saved = torch.where(up, 2 * levels - 1, 0.0).gather(1, order)  # of the squared norm; integers, so sums are exact
+    excess = levels.square().sum(dim=1, keepdim=True) - radius**2 * (1 + 1e-9)
     needed = (saved.cumsum(dim=1) - saved < excess) & (saved > 0)
     return torch.zeros_like(up).scatter(1, order, needed)

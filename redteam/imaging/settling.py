@@ -17,8 +17,8 @@ from redteam.imaging.grid import SLACK, from_levels, to_levels
 HALVINGS = 8  # of the scale's bracket, on a logarithmic scale: to about two per cent; what lies between is sorted
 
 
-def settle(adversarial: Tensor, clean: Tensor, norm: Literal["linf", "l2"], eps: float | Tensor) -> Tensor:
-    """Adversarial (n, 3, h, w), clean on the grid -> float32 pixels on the grid, inside the ball of radius eps, one for all or (n,), around clean.
+def settle(adversarial: Tensor, clean: Tensor, norm: Literal["linf", "l2"], eps: float) -> Tensor:
+    """Adversarial (n, 3, h, w) in [0, 1], clean on the grid -> float32 pixels on the grid, inside the ball around clean.
 
     linf: to the nearest level, at most floor(255 eps) levels away.
     l2:   the perturbation is lengthened until its rounded version fills the ball, so that its largest entries survive.
@@ -29,24 +29,23 @@ def settle(adversarial: Tensor, clean: Tensor, norm: Literal["linf", "l2"], eps:
     """
     home = to_levels(clean).float()
     moved = adversarial.detach() * 255 - home
-    radius = torch.as_tensor(eps, dtype=torch.float64, device=clean.device).expand(len(clean))[:, None] * 255
     if norm == "linf":
-        most = (radius + SLACK).floor().to(home)[:, :, None, None]
+        most = int(eps * 255 + SLACK)
         return from_levels((home + moved.round().clamp(-most, most)).clamp(0, 255))
     room = torch.where(moved > 0, 255 - home, home)
-    steps = _fill(moved.abs().flatten(1), room.flatten(1), radius)
+    steps = _fill(moved.abs().flatten(1), room.flatten(1), eps * 255)
     return from_levels(home + steps.view_as(home) * moved.sign())
 
 
-def _fill(moved: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """Wished and possible levels (n, d) -> whole levels (n, d) with an L2 norm of at most `radius` (n, 1) and the largest sum along `moved`.
+def _fill(moved: Tensor, room: Tensor, radius: float) -> Tensor:
+    """Wished and possible levels (n, d) -> whole levels (n, d) with an L2 norm of at most `radius` and the largest sum along `moved`.
 
     One more level at entry i, from a to a + 1, gains moved_i and costs 2 a + 1 of the squared radius. Rounding a multiple of `moved` takes
     exactly the steps that gain most for their cost, so the best multiple is looked for by halving, and what is left of the radius goes to
     the entries that would step next.
     """
     largest = moved.amax(1, keepdim=True).clamp(min=1e-9)
-    low, high = 0.5 / largest, (radius.clamp(min=1.0) + 1).to(largest) / largest  # nothing steps; the largest entry alone leaves the ball
+    low, high = 0.5 / largest, (max(radius, 1.0) + 1) / largest  # nothing steps; the largest entry alone leaves the ball
     for _ in range(HALVINGS):
         middle = (low * high).sqrt()
         inside = _norm(_rounded(moved, middle, room)) <= radius

@@ -34,10 +34,6 @@ METRICS: dict[str, Metric] = {
     "linf_levels": Metric("Largest change", "Largest change of one pixel in 8-bit levels, mean over images.", "levels", "neither"),
     "l2": Metric("L2 change", "Length of the change over all pixels of an image in image units, mean.", "image units", "neither"),
     "queries": Metric("Queries", "Answers that the attack asked of the target, mean per image.", "count", "neither"),
-    "queries_median": Metric("Median queries", "Of the images that were judged rightly when clean, the median of the queries up to the first success within the budget; a failure counts as many as were allowed.", "count", "higher"),
-    "success_100_queries": Metric("Fallen after 100 queries", "Of the images that were judged rightly when clean, the share that fell within 100 queries.", "share", "lower"),
-    "success_1000_queries": Metric("Fallen after 1000 queries", "Of the images that were judged rightly when clean, the share that fell within 1000 queries.", "share", "lower"),
-    "exposure": Metric("Near-duplicate queries", "Of the files that an image was asked about, the share within one 8-bit level (root mean square) of an earlier one of the same image, mean: what a defender who compares queries could notice.", "share", "higher"),
 }
 
 # What only the reports compute, from scores that are log-odds; no gate can ask for it.

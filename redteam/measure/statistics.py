@@ -169,30 +169,6 @@ def bootstrap_mean(values: ArrayLike, groups: Sequence[str], seed: int, draws: i
     return _percentile(float(x.mean()), means, len(x), len(sizes))
 
 
-def bootstrap_median(values: ArrayLike, groups: Sequence[str], seed: int, draws: int = 1000) -> Estimate:
-    """Finite values (n,) in any unit -> their lower median with the 95% percentile interval over resampled groups.
-
-    The lower median is one of the values, so that a count stays a count.
-    Source: Davison & Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8, as `bootstrap_mean`.
-
-    Raises:
-        Unresolvable: fewer than ten groups.
-
-    >>> e = bootstrap_median(range(20), [str(i) for i in range(20)], seed=0)
-    >>> e.value, e.low, e.high
-    (9.0, 4.0, 14.0)
-    """
-    x = np.asarray(values, dtype=np.float64)
-    codes, sizes = grouped(x, groups)
-    check_groups(len(sizes))
-    order = np.argsort(x, kind="stable")
-    medians = []
-    for drawn in _resampled(len(sizes), len(x), seed, draws):
-        upto = np.cumsum(drawn[:, codes[order]], axis=1)  # (draws, n)
-        medians.append(x[order][np.argmax(upto >= upto[:, -1:] / 2, axis=1)])
-    return _percentile(float(x[order][(len(x) - 1) // 2]), np.concatenate(medians), len(x), len(sizes))
-
-
 def bootstrap_auc(scores: ArrayLike, labels: ArrayLike, groups: Sequence[str], seed: int, draws: int = 1000) -> Estimate:
     """Scores (n,) and labels (n,) of 0 and 1 -> area under the ROC curve with the 95% percentile interval over resampled groups.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,13 +15,10 @@ from redteam.files import FileFormat, to_grid, within
 from redteam.images import Images
 from redteam.imaging.grid import to_levels
 from redteam.measure import quality
-from redteam.objective import Note, Surrogates, goal_named
-from redteam.protocols.landscape import landscape
-from redteam.protocols.watching import watched
+from redteam.objective import Surrogates, goal_named
 from redteam.record import Cell, Record, finite, rid
 from redteam.seeding import SampleRNG
-from redteam.target import Access, Cost, Detector
-from redteam.trace import rounded
+from redteam.target import Cost, Detector
 
 
 UNCHANGED = {"psnr_db": math.inf, "ssim": 1.0, "linf_levels": 0.0, "l2": 0.0}  # the figures of an image beside itself
@@ -50,15 +47,6 @@ class Square:
         others = [surrogate.ledger.take(ids) for surrogate in self.surrogates.values()]
         return [(own, sum(rest, Cost())) for own, *rest in zip(self.target.ledger.take(ids), *others, strict=True)]
 
-    def showed(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """What the questions to the target showed of each image, and with surrogates the lowest margin that all of them showed; they start again from nothing."""
-        own = [trace.to_json() for trace in self.target.ledger.traces(ids)]
-        others = [surrogate.ledger.traces(ids) for surrogate in self.surrogates.values()]
-        if not others:
-            return own
-        lowest = [max(trace.best for trace in traces) for traces in zip(*others, strict=True)]
-        return [trace | ({"surrogate_best": rounded(best)} if math.isfinite(best) else {}) for trace, best in zip(own, lowest, strict=True)]
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -79,8 +67,6 @@ class Answer:
     cost:            what the attack asked of the target, and of surrogates
     seed:            of its randomness
     figures:         quality of its file beside the clean one
-    notes:           what the attack noted about it
-    trace:           what its questions showed
     """
 
     value: float
@@ -89,63 +75,49 @@ class Answer:
     cost: tuple[Cost, Cost]
     seed: int
     figures: dict[str, float]
-    notes: Mapping[str, Note] = field(default_factory=dict)
-    trace: Mapping[str, Any] = field(default_factory=dict)
 
 
 def attack_batch(square: Square, images: Images, hashes: Sequence[str], clean: Mapping[str, Record]) -> Outcome:
     """Attack one micro-batch (n images on the 8-bit grid), save, score, compare with the `clean` rows by image id."""
     cell, attack, target = square.cell, square.attack, square.target
     budget = attack.budget()
-    rng = SampleRNG.of(square.seed, cell.kind, attack.seeding(), images.ids, cell.repeat)
-    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget, surrogates=square.surrogates).drawing(rng.fork("asked"))
+    rng = SampleRNG.of(square.seed, cell.kind, cell.params, images.ids, cell.repeat)
+    objective = goal_named(target.kind, attack.goal).on(target, images, file=square.file, budget=budget, surrogates=square.surrogates)
     square.spent(images.ids)  # a batch that failed half-way must not be billed twice
-    square.showed(images.ids)
     attacked = attack.run(objective, rng, square.state)
     if attacked.ids != images.ids:
         raise ValueError(f"{cell.attack}: an attack must return the same images in the same order")
     grid = to_grid(attacked.pixels, images.pixels, budget)
     after, before = square.file.save_and_load(grid), square.file.save_and_load(images.pixels)
-    scores = score(target.drawing(rng.fork("scored")), after)  # what a random target drew for the attacker says nothing about what it draws now
+    scores = score(target, after)
     figures = _quality(before, after, attack.geometric)
     kept = within(grid, images.pixels, budget).tolist()
-    notes = [objective.notes.get(name, {}) for name in images.ids]
-    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, square.spent(images.ids), rng.seeds, figures, notes, square.showed(images.ids))
+    answers = map(Answer, scores.tolist(), target.decide(scores).tolist(), kept, square.spent(images.ids), rng.seeds, figures)
     records = [_finished(base_record(cell, images, i, hashes[i]), square, answer, clean.get(images.ids[i])) for i, answer in enumerate(answers)]
     return Outcome(records, before, after, attacked.masks)
 
 
-def identity_batch(square: Square, images: Images, hashes: Sequence[str], *, around: Collection[str] = ()) -> Outcome:
-    """The clean arm: the same path without an attack; asked twice, in another batch composition, and once before the file; around some images, by id, the score is looked at near by."""
-    rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
-    target = square.target.drawing(rng.fork("scored"))
+def identity_batch(square: Square, images: Images, hashes: Sequence[str]) -> Outcome:
+    """The clean arm: the same path without an attack; asked twice, in another batch composition, and once before the file."""
+    target = square.target
     asked = images.pixels.clone()
-    with watched() as noticed:
-        source = score(target, asked, copy=False)
+    source = score(target, asked, copy=False)
     mutated = not torch.equal(asked, images.pixels)
-    noticed += ["input_mutated"] if mutated else []
     after = square.file.save_and_load(to_grid(images.pixels, images.pixels, None))
     same = torch.equal(after, images.pixels)
     scores = source if same and not mutated else score(target, after)
     repeat = torch.empty_like(scores)
     for part in (slice(0, None, 2), slice(1, None, 2))[: len(images)]:  # labels often alternate: every second one makes the most unlike batch
-        repeat[part] = score(target.of_some(part), after[part])
+        repeat[part] = score(target, after[part])
+    rng = SampleRNG.of(square.seed, square.cell.kind, square.cell.params, images.ids, square.cell.repeat)
     figures, decisions = _quality(images.pixels, after, False), target.decide(scores).tolist()
-    near = _near_by(target, images, [i for i, name in enumerate(images.ids) if name in around])
     records = []
     for i, (value, decision, seed) in enumerate(zip(scores.tolist(), decisions, rng.seeds, strict=True)):
-        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, (Cost(), Cost()), seed, figures[i], trace=near.get(i, {})), None)
+        clean = _finished(base_record(square.cell, images, i, hashes[i]), square, Answer(value, decision, True, (Cost(), Cost()), seed, figures[i]), None)
         extra, lost = finite({"source_score": source[i].item(), "repeat_score": repeat[i].item()})
-        records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=(*clean.warnings, *noticed)))
+        warnings = (*clean.warnings, "input_mutated") if mutated else clean.warnings
+        records.append(_with(clean, outcome=clean.outcome | extra, nonfinite=clean.nonfinite | {f"outcome.{k}": v for k, v in lost.items()}, warnings=warnings))
     return Outcome(records, images.pixels, after, images.masks)
-
-
-def _near_by(target: Detector, images: Images, chosen: list[int]) -> dict[int, dict[str, float]]:
-    """How the score of the chosen images changes one level away, and how far it bends; nothing where no gradient is to be had, chance decides, or it is not a number."""
-    if not chosen or target.access is not Access.GRADIENTS or target.randomised:
-        return {}
-    pairs = zip(chosen, *landscape(target, images.subset(chosen)), strict=True)
-    return {i: {"bend": rounded(bend), "change": rounded(change)} for i, change, bend in pairs if math.isfinite(change + bend)}
 
 
 def score(target: Detector, pixels: Tensor, copy: bool = True) -> Tensor:
@@ -187,9 +159,7 @@ def _finished(row: Record, square: Square, answer: Answer, clean: Record | None)
         quality=shown,
         nonfinite={f"quality.{k}": v for k, v in undefined.items()} | {f"outcome.{k}": v for k, v in lost.items()},
         valid=answer.kept,
-        notes=dict(answer.notes),
         cost=_cost(square, *answer.cost),
-        trace=dict(answer.trace),
         determinism=_determinism(square, answer.seed),
         warnings=tuple(_warnings(square, answer)),
     )
@@ -197,13 +167,10 @@ def _finished(row: Record, square: Square, answer: Answer, clean: Record | None)
 
 def _cost(square: Square, own: Cost, surrogates: Cost) -> dict[str, Any]:
     """Questions to the target; those to surrogates apart, while what is wrong with a gradient counts wherever it came from."""
-    allowed = square.attack.asks() if square.attack.budget() else None
-    limit = {} if allowed is None else {"queries_allowed": allowed}
     if not square.surrogates:
-        return asdict(own) | limit
-    names = ("queries", "forwards", "backwards", "cached_queries", "near_queries", "queries_to_success")
-    asked = {name: value for name, value in asdict(own).items() if name in names}
-    return asdict(own + surrogates) | asked | limit | {"surrogate_queries": surrogates.queries, "surrogate_backwards": surrogates.backwards}
+        return asdict(own)
+    asked = {"queries": own.queries, "forwards": own.forwards, "backwards": own.backwards}
+    return asdict(own + surrogates) | asked | {"surrogate_queries": surrogates.queries, "surrogate_backwards": surrogates.backwards}
 
 
 def _determinism(square: Square, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from redteam.measure.detection import roc_auc
-from redteam.measure.statistics import FEWEST_GROUPS, Estimate, Unresolvable, bootstrap_auc, bootstrap_mean, bootstrap_median, clustered_rate
+from redteam.measure.statistics import FEWEST_GROUPS, Estimate, Unresolvable, bootstrap_auc, bootstrap_mean, clustered_rate
 from redteam.record import Record
 from redteam.seeding import derive_seed
 
@@ -54,8 +54,6 @@ RATES: dict[str, Rate] = {
     "tpr": Rate(lambda r: r.label == 1, lambda r: r.outcome["decision"] == 1, "no fake image could be scored"),
     "fpr": Rate(lambda r: r.label == 0, lambda r: r.outcome["decision"] == 1, "no real image could be scored"),
 }
-QUERY_COUNTS = (100, 1000)  # at which the share that fell is a figure of its own
-NO_CHANCE = "no image was judged rightly when clean"
 SUCCESSES = ("attack_success_rate", "frame_rate")
 MEANS = ("psnr_db", "ssim", "linf_levels", "l2")
 
@@ -82,43 +80,9 @@ def figures(rows: Sequence[Record], seed: int) -> Figures:
         _add(found, name, lambda name=name: _mean(name, scored, derive_seed(seed, name)))
     if any(row.cost.get("queries") for row in scored):
         _add(found, "queries", lambda: _values([row.cost["queries"] for row in scored], scored, derive_seed(seed, "queries")))
-    if any(row.cost.get("queries_allowed") for row in scored):
-        _add_limited(found, scored, seed)
     if len({row.group for row in scored}) < FEWEST_GROUPS:
         found.by_group = _by_group(scored)
     return found
-
-
-def _add_limited(found: Figures, scored: Sequence[Record], seed: int) -> None:
-    """What the queries bought, of an attack that may only ask so often."""
-    tried = [row for row in scored if attackable(row)]
-    asked = [row for row in scored if row.cost["queries"]]
-    _add(found, "queries_median", lambda: _median([to_success(row) for row in tried], tried, derive_seed(seed, "queries_median")))
-    for count in QUERY_COUNTS:
-        _add(found, f"success_{count}_queries", lambda count=count: _fallen(tried, count))
-    _add(found, "exposure", lambda: _values([row.cost["near_queries"] / row.cost["queries"] for row in asked], asked, derive_seed(seed, "exposure")))
-
-
-def to_success(row: Record) -> int:
-    """Queries up to the first success; as many as were allowed where there was none."""
-    first = row.cost["queries_to_success"]
-    return row.cost["queries_allowed"] if first is None else first
-
-
-def _median(values: Sequence[float], tried: Sequence[Record], seed: int) -> Estimate:
-    if not tried:
-        raise Unresolvable(NO_CHANCE)
-    return bootstrap_median(values, [row.group for row in tried], seed=seed % 2**32)
-
-
-def _fallen(tried: Sequence[Record], count: int) -> Estimate:
-    if not tried:
-        raise Unresolvable(NO_CHANCE)
-    allowed = min(row.cost["queries_allowed"] for row in tried)
-    if allowed < count:
-        raise Unresolvable(f"only {allowed} queries were allowed")
-    firsts = [row.cost["queries_to_success"] for row in tried]
-    return clustered_rate([float(first is not None and first <= count) for first in firsts], [row.group for row in tried])
 
 
 def _add(found: Figures, name: str, compute: Callable[[], Estimate]) -> None:

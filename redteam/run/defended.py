@@ -75,8 +75,7 @@ class Defended:
 
     def _load(self, target: str) -> Detector:
         try:
-            spec = self._entry(target).spec
-            loaded = spec.load(target, self._device).showing(spec.shows).differentiated_in(spec.gradient_dtype, self._device)
+            loaded = self._entry(target).spec.load(target, self._device)
         except FileNotFoundError as error:
             raise Missing(f"targets.{target}: {error}") from error
         loaded.inspect(self._first.pixels)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from redteam.attack import State
+from redteam.attack import State, Tier
 from redteam.data.corpus import Sample, UnreadableImage
 from redteam.protocols import detection
 from redteam.protocols.detection import Square
@@ -19,7 +19,7 @@ from redteam.record import Record
 from redteam.run.backoff import Backoff, attempted, is_shortage
 from redteam.run.defended import Defended
 from redteam.run.errors import Stop
-from redteam.run.fitting import Lesson, fitted
+from redteam.run.fitting import fitted
 from redteam.run.gallery import with_artifacts
 from redteam.run.ledger import RunDir, check_room
 from redteam.run.pictures import Pictures, Read, sentence
@@ -27,7 +27,6 @@ from redteam.run.troubles import Troubles
 from redteam.scenario.plan import Plan, Unit
 from redteam.target import Detector
 
-AROUND = 16  # images of each corpus around which the score is looked at: enough to know how rugged it is
 Beat = Callable[..., None]  # beat() while something loads, beat(batch) before a micro-batch, beat(batch, image) before an image that runs alone
 
 
@@ -96,10 +95,9 @@ class Executor:
         target = self._targets.load(unit.target, unit.defense).with_threshold(facts["threshold"])
         if item.attack.access() > target.access:
             raise _Unprepared(f"{item.cell.attack} needs {item.attack.access().word} but {unit.target} gives {target.access.word}")
-        surrogates = {name: self._targets.surrogate(name) for name in item.attack.asked_instead()}
         if unit.cell not in self._states:
-            teachers = {name: self._targets.surrogate(name) for name in item.attack.learner().asked_instead()}
-            self._states[unit.cell] = fitted(Lesson(self._plan, self._pictures, unit.cell, target, teachers, self._tell), self._dir)
+            self._states[unit.cell] = fitted(self._plan, self._dir, self._pictures, item, target, self._tell)
+        surrogates = {name: self._targets.surrogate(name) for name in item.attack.asked_instead()}
         return Square(item.cell, item.attack, target, scenario.file, scenario.seed, self._plan.options.micro_batch, self._states[unit.cell], surrogates)
 
     def _batch(self, work: Work, number: int, batch: Sequence[Sample]) -> dict[str, Record]:
@@ -121,8 +119,8 @@ class Executor:
 
     def _together(self, work: Work, samples: Sequence[Sample]) -> dict[str, Record]:
         """The rows of one micro-batch; where memory is short in smaller pieces, unless the attack would then do something else."""
-        cell, attack, size = work.square.cell, work.square.attack, f"{samples[0].height} x {samples[0].width}"
-        if attack.divisible or len(samples) == 1:
+        cell, tier, size = work.square.cell, work.square.attack.tier, f"{samples[0].height} x {samples[0].width}"
+        if tier is Tier.SAMPLE or len(samples) == 1:
             found = self._memory.run((cell.key, size), samples, partial(self._attack, work))
             why = f"out of memory with one image of {size}; it needs another device, or a target that takes smaller images"
         else:
@@ -155,8 +153,7 @@ class Executor:
             return lost
         images, hashes = self._pictures.stacked(readable), [read.sha256 for read in readable]
         identity = work.square.cell.attack == "identity"
-        around = {sample.id for sample in work.unit.samples[:AROUND]} if work.unit.shard.index == 0 else ()
-        outcome = detection.identity_batch(work.square, images, hashes, around=around) if identity else detection.attack_batch(work.square, images, hashes, work.clean)
+        outcome = detection.identity_batch(work.square, images, hashes) if identity else detection.attack_batch(work.square, images, hashes, work.clean)
         return lost | {row.id: row for row in with_artifacts(self._dir, work.unit, outcome, everything=self._plan.options.keep)}
 
     def _prepared(self, unit: Unit) -> dict[str, Any]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 from redteam.data.containers import survey_of
+from redteam.protocols.detection_metrics import figures, scoreable
+from redteam.protocols.worst_case import WorstCase
 from redteam.record import Record
 from redteam.run import gates
-from redteam.run.fitting import findings
-from redteam.run.judging import Square, total
 from redteam.run.ledger import RunDir, beside, storing
 from redteam.scenario.matrix import PlannedCell
 from redteam.scenario.plan import Plan
+from redteam.seeding import derive_seed
+from redteam.target import Access
+from redteam.validity import flags as validity
 
 Facts = dict[tuple[str, str], dict[str, Any]]  # (target, defense) -> what their preparation found
 
@@ -51,23 +54,15 @@ def finalise(plan: Plan, run_dir: RunDir) -> Closing:
     missing = len(plan.preparations) - len(facts)
     found: list[dict[str, Any]] = []
     worst: list[dict[str, Any]] = []
-    sentinels: list[dict[str, Any]] = []
-    spent: list[dict[str, int]] = []
     with _Results(run_dir) as results:
         for _, numbers in groupby(range(len(plan.cells)), key=lambda number: _place(plan.cells[number])):
-            numbers, units = list(numbers), _Units(plan, run_dir, results.add)
-            data, target, defense = _place(plan.cells[numbers[0]])
-            square = Square(plan, facts.get((target, defense), {}), files[data], units)
-            cells, checks = square.judged(numbers)
-            found += cells
-            sentinels += checks
+            square = _Square(plan, facts, files, _Units(run_dir, results.add))
+            found += [square.cell(number) for number in numbers]
             worst += square.worst.rows()
-            spent.append(square.spent)
-            missing += units.missing
+            missing += square.units.missing
         results.keep()
-    summary = _summary(plan, facts, missing) | {"cells": found, "worst_case": worst, "sentinels": sentinels, "spent": total(spent)}
-    summary |= {name: sum(cell[counted] for cell in (*found, *sentinels)) for name, counted in (("rows", "n"), ("lost_rows", "errors"))}
-    summary |= {"data": list(_data(plan, found))}
+    summary = _summary(plan, facts, missing) | {"cells": found, "worst_case": worst}
+    summary |= {"rows": sum(cell["n"] for cell in found), "lost_rows": sum(cell["errors"] for cell in found), "data": list(_data(plan, found))}
     verdicts = {"schema": "redteam.gates/1", "gates": gates.judge(plan, summary)}
     run_dir.write_json("summary.json", summary)
     run_dir.write_json("gates.json", verdicts)
@@ -118,33 +113,68 @@ class _Results:
 class _Units:
     """Reads the rows of cells, hands each on as it stands, and counts what is missing."""
 
-    def __init__(self, plan: Plan, run_dir: RunDir, add: Callable[[Sequence[str]], None]) -> None:
-        self._plan, self._dir, self._add = plan, run_dir, add
+    def __init__(self, run_dir: RunDir, add: Callable[[Sequence[str]], None]) -> None:
+        self._dir, self._add = run_dir, add
         self.missing = 0
 
-    def rows(self, number: int) -> tuple[list[Record], int]:
+    def rows(self, plan: Plan, number: int) -> tuple[list[Record], int]:
         """The records of a cell as far as measures look at them, and how many are missing."""
         found: list[Record] = []
         absent = 0
-        for unit in self._plan.units_of(number):
+        for unit in plan.units_of(number):
             lines = self._dir.read_unit(unit.key)
-            if lines is None or len(lines) != self._plan.images_of(unit):
+            if lines is None or len(lines) != plan.images_of(unit):
                 self.missing += 1
-                absent += self._plan.images_of(unit)
+                absent += plan.images_of(unit)
                 continue
             self._add(lines)
             found += _measured(lines)
         return found, absent
-
-    def findings(self, number: int) -> dict[str, Any]:
-        """What the cell's attack found while it learned, where that is told."""
-        return {"findings": found} if (found := findings(self._plan, self._dir, number)) else {}
 
 
 def _measured(lines: Sequence[str]) -> Iterator[Record]:
     """Rows without what no measure looks at; parsed together, so that they share the names of their fields."""
     for row in json.loads(f"[{','.join(lines)}]"):
         yield Record(**row | {"sha256": None, "clean_rid": None, "artifacts": {}, "determinism": {}, "warnings": tuple(row["warnings"])})
+
+
+class _Square:
+    """The cells of one corpus, target and defense, judged against their clean arm, which comes first."""
+
+    def __init__(self, plan: Plan, facts: Facts, files: Mapping[str, str | None], units: _Units) -> None:
+        self._plan, self._facts, self._files, self.units = plan, facts, files, units
+        self.worst = WorstCase()
+        self._clean: list[Record] = []
+        self._clean_metrics: dict[str, dict[str, float]] = {}
+
+    def cell(self, number: int) -> dict[str, Any]:
+        """The summary of one cell."""
+        item, scenario = self._plan.cells[number], self._plan.scenario
+        cell = item.cell
+        rows, absent = self.units.rows(self._plan, number)
+        found = figures(rows, derive_seed(scenario.seed, "metrics", cell.key))
+        if cell.attack == "identity":
+            self._clean, self._clean_metrics = rows, found.metrics
+        view = validity.View(
+            cell=cell, attack=item.attack, rows=rows, identity=self._clean, clean=self._clean_metrics, facts=self._facts.get((cell.target, cell.defense), {}),
+            lossless=scenario.file.format == "png", groups=frozenset(row.group for row in rows), files=self._files[cell.data],
+        )  # fmt: skip
+        raised = validity.flags(view)
+        if any(flag.id == "R19" for flag in raised):
+            found.metrics.pop("auc", None)
+            found.absent["auc"] = "the target gives decisions, not scores (R19)"
+        self.worst.add(cell, rows)
+        return {
+            **_described(item), "n": len(rows), "missing": absent,
+            "errors": sum(r.status != "ok" for r in rows), "unscoreable": sum(r.status == "ok" and not scoreable(r) for r in rows),
+            "verdict": validity.verdict(raised, resolvable=found.resolvable), "flags": validity.as_json(raised),
+            "metrics": found.metrics, "absent": found.absent, "by_group": found.by_group,
+        }  # fmt: skip
+
+
+def _described(item: PlannedCell) -> dict[str, Any]:
+    attack = item.attack
+    return asdict(item.cell) | {"key": item.cell.key, "label": item.cell.label, "controls": list(item.cell.controls), "family": attack.family, "source": attack.source, "needs": Access(attack.access()).word, "surrogates": list(attack.asked_instead()), "tier": attack.tier.value}
 
 
 def _summary(plan: Plan, facts: Facts, missing: int) -> dict[str, Any]:

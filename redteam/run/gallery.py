@@ -14,7 +14,6 @@ from torch import Tensor
 from redteam.protocols.detection import Outcome
 from redteam.record import Record
 from redteam.run.ledger import RunDir, write_whole
-from redteam.scenario.model import SENTINEL
 from redteam.scenario.plan import Unit
 
 SHOWN = {1: 3, 0: 1}  # images of each label, from the first shard of a cell
@@ -24,7 +23,7 @@ def with_artifacts(run_dir: RunDir, unit: Unit, outcome: Outcome, *, everything:
     """The outcome's records, those whose images are kept with their files written and named."""
     if everything:
         return [_whole(run_dir, unit, row, outcome, i) for i, row in enumerate(outcome.records)]
-    if unit.shard.index != 0 or outcome.records[0].attack.startswith(SENTINEL):  # a check of the evaluation shows no images
+    if unit.shard.index != 0:
         return outcome.records
     chosen = {s.id for label, most in SHOWN.items() for s in [s for s in unit.samples if s.label == label][:most]}
     return [_shown(run_dir, unit, row, outcome, i) if row.id in chosen else row for i, row in enumerate(outcome.records)]

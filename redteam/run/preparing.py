@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from redteam.data.corpus import Sample
 from redteam.images import Images
 from redteam.measure import detection, statistics
 from redteam.target import Detector, TargetSpec
-from redteam.targets.adapted import AdaptedDetector
+from redteam.targets.python import AdaptedDetector
 
 Batches = Callable[[], Iterator[Images]]  # micro-batches of clean images; a fresh pass at each call
 PROBE = 64  # clean images that the input range is tried on
@@ -21,10 +20,8 @@ RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
 def facts(detector: Detector, spec: TargetSpec, calib: Batches, clean: Batches, probe_range: bool) -> dict[str, Any]:
     """What a cell needs to know about a target behind a defense: threshold and where it came from, notes, and whether another input range fits better."""
-    found: dict[str, Any] = {"access": detector.access.word, "declared_logit": bool(spec.declared_logit), "randomised": detector.randomised, "notes": list(detector.notes)}
+    found: dict[str, Any] = {"access": detector.access.word, "declared_logit": bool(spec.declared_logit), "notes": list(detector.notes)}
     found |= threshold(detector, spec, calib)
-    if isinstance(detector, AdaptedDetector):
-        found["prepared"] = [asdict(check) | {"passed": check.passed} for check in detector.checks]
     if probe_range and isinstance(detector, AdaptedDetector):
         found["ranges"] = _range_probe(detector.with_threshold(found["threshold"]), clean)
     return found

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from redteam.run.fitting import learns
 from redteam.scenario.plan import Plan, Unit
 
 T = TypeVar("T")
@@ -61,13 +62,13 @@ class Schedule:
 
 
 def rests_on(plan: Plan, unit: Unit) -> Iterator[str]:
-    """The keys of the units whose results a unit uses: its target's preparation, its clean arm, and for an attack that learns the first unit that needs what it learns."""
+    """The keys of the units whose results a unit uses: its target's preparation, its clean arm, and for an attack that learns the unit that learns for the whole cell."""
     if unit.cell is None:
         return
     yield plan.preparation(unit.target, unit.defense).key
     if plan.identity_of(unit) is not unit:
         yield plan.identity_of(unit).key
-    if (lesson := plan.lessons.get(unit.cell)) and (first := plan.lessons_begin[lesson]) is not unit:
+    if learns(plan.cells[unit.cell].attack) and (first := plan.units_of(unit.cell)[0]) is not unit:
         yield first.key
 
 

@@ -9,11 +9,8 @@ from redteam.scenario.chains import chain_variants
 from redteam.scenario.components import Part, build, component, placed, refuse_unknown
 from redteam.scenario.document import Place
 from redteam.scenario.entries import entry_id, kind_of
-from redteam.scenario.model import ADAPTIVE, CONTROLS, AttackEntry, Variant
-from redteam.scenario.nested import inner_field, nested_variants
+from redteam.scenario.model import CONTROLS, AttackEntry, Variant
 from redteam.scenario.reading import Reading
-from redteam.scenario.scalars import shown
-from redteam.scenario.searches import search_variants
 from redteam.scenario.sweeps import choices, swept_numbers
 
 
@@ -25,17 +22,8 @@ def attack_entries(reading: Reading) -> tuple[AttackEntry, ...]:
         path = ("attacks", i)
         if (entry := reading.mapping(path)) is not None:
             name = entry_id(reading, path, entry, taken, reserved=CONTROLS) or ""
-            attack = {key: value for key, value in entry.items() if key != ADAPTIVE}
-            found.append(AttackEntry(name, "chain" if "chain" in entry else entry.get("kind"), _variants(reading, path, attack), _adaptive(reading, path, entry)))
+            found.append(AttackEntry(name, "chain" if "chain" in entry else entry.get("kind"), _variants(reading, path, entry)))
     return tuple(entry for entry in found if entry.variants)
-
-
-def _adaptive(reading: Reading, path: Place, entry: dict[str, Any]) -> bool:
-    """Whether the entry says that its attack was made for the targets here."""
-    said = entry.get(ADAPTIVE, False)
-    if not isinstance(said, bool):
-        reading.error("RT103", (*path, ADAPTIVE), f"must be true or false, got {shown(said)}; true says that this attack was made against the targets here by someone who knows them")
-    return said is True
 
 
 def _variants(reading: Reading, path: Place, entry: dict[str, Any]) -> tuple[Variant, ...]:
@@ -44,16 +32,11 @@ def _variants(reading: Reading, path: Place, entry: dict[str, Any]) -> tuple[Var
     if entry.get("kind") == "chain":
         reading.error("RT211", (*path, "kind"), "a chain is not written as a kind; write {id: ..., chain: [{ref: pgd}, {kind: jpeg, quality: 85}]}")
         return ()
-    if entry.get("kind") == "search":
-        return search_variants(reading, path, entry)
     kind = kind_of(reading, "attacks", path)
     cls = kind and component(reading, "attacks", kind, (*path, "kind"))
     if not cls:
         return ()
-    whole = Part(cls, placed(entry, path, ("id", "kind")), path, kind, f"redteam show attack/{kind}")
-    if inner_field(cls) in entry:
-        return nested_variants(reading, whole)
-    part = refuse_unknown(reading, whole)
+    part = refuse_unknown(reading, Part(cls, placed(entry, path, ("id", "kind")), path, kind, f"redteam show attack/{kind}"))
     return tuple(variant for choice in choices(reading, part.params) if (variant := _variant(reading, part, choice)))
 
 

@@ -12,7 +12,7 @@ from redteam import registry
 from redteam.attack import Attack
 from redteam.scenario.components import Part, build, component, placed, refuse_unknown
 from redteam.scenario.document import Place
-from redteam.scenario.model import ADAPTIVE, Variant
+from redteam.scenario.model import Variant
 from redteam.scenario.reading import Reading, repair
 from redteam.scenario.scalars import shown
 from redteam.scenario.sweeps import MOST, choices, swept_numbers
@@ -38,7 +38,7 @@ def chain_variants(reading: Reading, path: Place, entry: dict[str, Any]) -> tupl
     place = (*path, "chain")
     if entry["chain"] == []:
         reading.error("RT211", place, f"a chain must have at least one stage, got an empty list; {_EXAMPLE}")
-    stages = [stage(reading, (*place, i)) for i in range(len(reading.sequence(place)))]
+    stages = [_stage(reading, (*place, i)) for i in range(len(reading.sequence(place)))]
     if not stages or not all(stages):
         return ()
     if (total := math.prod(len(stage.settings) for stage in stages)) > MOST:
@@ -68,8 +68,7 @@ def _variant(chain: type, names: tuple[str, ...], combination: tuple[tuple[dict[
     return Variant(strength, chain(stages=tuple(attack for _, attack in combination), names=names, goal=goal))
 
 
-def stage(reading: Reading, path: Place) -> Stage | None:
-    """The stage at a place, with all its settings; None with its errors noted."""
+def _stage(reading: Reading, path: Place) -> Stage | None:
     entry = reading.at(path)
     if not isinstance(entry, dict):
         return reading.error("RT211", path, f"a stage must be a mapping, got {shown(entry)}; {_EXAMPLE}")
@@ -100,13 +99,11 @@ def _referred(reading: Reading, path: Place, entry: dict[str, Any]) -> Stage | N
     if not isinstance(kind, str) or kind not in registry.names("attacks"):
         return None  # an error of the attack itself
     cls = component(reading, "attacks", kind, (*known[ref], "kind"))
-    params = placed(origin, known[ref], ("id", "kind", "goal", ADAPTIVE)) | placed(entry, path, ("ref",))
+    params = placed(origin, known[ref], ("id", "kind", "goal")) | placed(entry, path, ("ref",))
     return cls and _built(reading, Part(cls, params, path, kind, f"redteam show attack/{kind}"), ref)
 
 
 def _built(reading: Reading, part: Part, name: str) -> Stage | None:
-    if hasattr(part.cls, "stages"):
-        return reading.error("RT214", part.home, f"a stage must not be made of attacks itself, got {name}; let it attack by itself")
     before = len(reading.problems)
     part = refuse_unknown(reading, part)
     found = [(choice, build(reading, Part(part.cls, choice.params, part.home, part.name, part.hint), paths=False)) for choice in choices(reading, part.params)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from redteam import registry
-from redteam.attack import Attack, stages
+from redteam.attack import Attack
 from redteam.data.containers import survey_of
-from redteam.data.corpus import NOT_CONTENT, CorpusError, Sample, sources
+from redteam.data.corpus import NOT_CONTENT, CorpusError, Sample
 from redteam.defense import Defense
 from redteam.objective import GOALS
 from redteam.scenario.document import Place
@@ -27,7 +27,6 @@ def check_meaning(reading: Reading, scenario: Scenario) -> None:
         _check_masks(reading, attack, data)
     _check_thresholds(reading, scenario)
     _check_surrogates(reading, scenario)
-    _check_training(reading, scenario)
 
 
 def _met(scenario: Scenario) -> Iterator[tuple[DataEntry, TargetEntry, AttackEntry]]:
@@ -35,6 +34,11 @@ def _met(scenario: Scenario) -> Iterator[tuple[DataEntry, TargetEntry, AttackEnt
     for square in squares(scenario):
         for attack in attacks_in(scenario, square):
             yield square[0], square[1], attack
+
+
+def stages(attack: Attack) -> tuple[Attack, ...]:
+    """The attack itself, or the stages of a chain."""
+    return getattr(attack, "stages", (attack,))
 
 
 def _path(reading: Reading, section: str, name: str) -> Place:
@@ -105,13 +109,6 @@ def _check_surrogates(reading: Reading, scenario: Scenario) -> None:
             reading.error("RT308", place, f"{attack} needs {stage.needs.word} of its surrogate but {surrogate.id!r} gives {surrogate.spec.gives().word}; name one that gives more")
 
 
-def _check_training(reading: Reading, scenario: Scenario) -> None:
-    for attack in scenario.attacks:
-        if any(variant.attack.learns() for variant in attack.variants) and "train" not in _roles(reading):
-            message = f"{attack.id} learns before it attacks and needs training images, got no data.train; add it, with other images than data.eval"
-            reading.error("RT309", _path(reading, "attacks", attack.id), message)
-
-
 def _zoo_role(entry: TargetEntry) -> str:
     model = getattr(entry.spec, "model", None)
     return registry.get("models", model.removeprefix("zoo/")).role if model else "detector"
@@ -120,7 +117,8 @@ def _zoo_role(entry: TargetEntry) -> str:
 def check_roles(reading: Reading, scenario: Scenario) -> None:
     """Warn of roles that nothing uses; the scenario must be whole."""
     calibrated = any(getattr(target.spec, "threshold", None) and target.spec.threshold.at_fpr is not None for target in scenario.targets)
-    trains = any(variant.attack.learns() for entry in scenario.attacks for variant in entry.variants) or any(type(entry.defense).retrain is not Defense.retrain for entry in scenario.defenses)
+    attacks = (stage for entry in scenario.attacks for variant in entry.variants for stage in stages(variant.attack))
+    trains = any(type(attack).fit is not Attack.fit for attack in attacks) or any(type(entry.defense).retrain is not Defense.retrain for entry in scenario.defenses)
     if "calib" in _roles(reading) and not calibrated:
         reading.warning("RT306", ("data", "calib"), "nothing uses this role; a threshold {at_fpr: 0.01, on: calib} would, or delete it")
     if "train" in _roles(reading) and not trains:
@@ -145,8 +143,6 @@ def check_data(reading: Reading, scenario: Scenario) -> None:
         shared = [(f"{entry.id} {sample.id}", evaluated[sample.content]) for entry, samples in corpora for sample in samples if role != "eval" and sample.content in evaluated]
         if shared:
             _role_error(reading, "RT331", role, f"must share no image with eval, got {len(shared)} that {'is' if len(shared) == 1 else 'are'} in both (first: {shared[0][0]} = {shared[0][1]}); split the data")
-        if role == "train" and (common := sorted(set().union(*(sources(samples) for _, samples in corpora)) & set().union(*(sources(samples) for _, samples in listed["eval"])))):
-            _role_error(reading, "RT331", role, f"must share no source image with eval, got {len(common)} that {'is' if len(common) == 1 else 'are'} in both (first: {common[0]}); split the data by source image")
         for entry, samples in corpora:
             if why := survey_of(samples).sentence():
                 reading.warning("RT333", ("data", role), f"{entry.id}: {why}")

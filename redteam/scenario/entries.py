@@ -8,7 +8,7 @@ from redteam import registry
 from redteam.objective import GOALS
 from redteam.scenario.components import NOUNS, WORDS, Part, Placed, build, component, kinds, placed
 from redteam.scenario.document import SLUG, Place
-from redteam.scenario.model import CONTROLS, ROLES, SENTINEL, DataEntry, DefenseEntry, TargetEntry
+from redteam.scenario.model import CONTROLS, ROLES, DataEntry, DefenseEntry, TargetEntry
 from redteam.scenario.reading import Reading, repair
 from redteam.scenario.scalars import shown
 
@@ -80,8 +80,6 @@ def entry_id(reading: Reading, path: Place, entry: dict[str, Any], taken: dict[s
         return reading.error("RT106", place, f"an id {SLUG_RULE}, got {shown(name)}; rename it")
     if name in reserved:
         return reading.error("RT108", place, f"an id must not be {' or '.join(CONTROLS)}, which are the control arms and always run; rename it")
-    if reserved and name.startswith(SENTINEL):
-        return reading.error("RT108", place, f"an id must not begin with {SENTINEL}, as the engine's own checks do, got {shown(name)}; rename it")
     if name in taken:
         return reading.error("RT107", place, f"an id must be unique in its list, got {name!r} again (first at {'.'.join(map(str, taken[name]))}); give each an id of its own")
     taken[name] = path

@@ -26,8 +26,7 @@ from redteam.scenario.document import SLUG
 from redteam.scenario.exclusions import SECTIONS
 from redteam.scenario.gates import Form
 from redteam.scenario.load import REQUIRED, Head
-from redteam.scenario.model import ADAPTIVE, CONTROLS, ROLES, SENTINEL, Limits, Sentinels
-from redteam.scenario.searches import APART
+from redteam.scenario.model import CONTROLS, ROLES, Limits
 
 Json = dict[str, Any]
 
@@ -68,7 +67,7 @@ def _sections(extending: bool) -> Json:
         "targets": {"type": "array", "minItems": 1, "items": entries("targets"), "description": "What is attacked."},
         "defenses": {"type": "array", "minItems": 1, "items": entries("defenses"), "description": "What stands before the targets; the attacker sees both together."},
         "attacks": {"type": "array", "items": entries("attacks"), "description": "Control arms are added by themselves."},
-        "file": of_fields(FileFormat), "limits": of_fields(Limits), "sentinels": {"anyOf": [{"const": False}, of_fields(Sentinels)], "description": Sentinels.__doc__.split("\n")[0]},
+        "file": of_fields(FileFormat), "limits": of_fields(Limits),
         "matrix": {"type": "object", "additionalProperties": False, "properties": {"exclude": {"type": "array", "items": _exclusion()}}},
         "gates": {"type": "array", "items": entries("gates"), "description": "What is promised of the figures."},
     }  # fmt: skip
@@ -76,15 +75,13 @@ def _sections(extending: bool) -> Json:
 
 _CHANGE = {"type": "object", "required": ["id"], "properties": {"kind": False, "chain": False}, "description": "Changes the entry of that id in the scenario that is extended."}
 
-_ADAPTIVE = {ADAPTIVE: {"type": "boolean", "default": False, "description": "Whether it was made against the targets here by someone who knows them; reports say so."}}
-
 
 def _ref(name: str) -> Json:
     return {"$ref": f"#/$defs/{name}"}
 
 
 def _id(reserved: bool = False) -> Json:
-    return {"type": "string", "pattern": f"^{SLUG.pattern}$", **({"not": {"anyOf": [{"enum": list(CONTROLS)}, {"pattern": f"^{SENTINEL}"}]}} if reserved else {})}
+    return {"type": "string", "pattern": f"^{SLUG.pattern}$", **({"not": {"enum": list(CONTROLS)}} if reserved else {})}
 
 
 def _corpus() -> Json:
@@ -110,26 +107,14 @@ def _zoo(name: str) -> Json:
 
 def _attacks() -> Json:
     """Every attack with its parameters swept or not, and chains."""
-    own = [_kind("attacks", name, swept=True) for name in kinds("attacks") if name != "search"]
-    stages = [{**schema, "properties": {**schema["properties"], "id": False, "goal": False, ADAPTIVE: False}, "required": [key for key in schema["required"] if key != "id"]} for schema in own]
+    own = [_kind("attacks", name, swept=True) for name in kinds("attacks")]
+    stages = [{**schema, "properties": {**schema["properties"], "id": False, "goal": False}, "required": [key for key in schema["required"] if key != "id"]} for schema in own]
     reference = {"type": "object", "required": ["ref"], "properties": {"ref": _id(), "kind": False, "goal": False}, "description": "An attack of this scenario, with other parameters where they are given."}
     chain = {
         "type": "object", "description": "Attacks one after the other; each stage names an attack by ref or by kind.", "required": ["id", "chain"], "additionalProperties": False,
-        "properties": {"id": _id(reserved=True), **_ADAPTIVE, "goal": {"type": "string"}, "chain": {"type": "array", "minItems": 1, "items": {"oneOf": [reference, *stages]}}},
+        "properties": {"id": _id(reserved=True), "goal": {"type": "string"}, "chain": {"type": "array", "minItems": 1, "items": {"oneOf": [reference, *stages]}}},
     }  # fmt: skip
-    return {"oneOf": [*own, chain, _search({"oneOf": [reference, *stages]})]}
-
-
-def _search(operation: Json) -> Json:
-    """A search over chains, whose operations are written as the stages of a chain are."""
-    found = of_fields(_class("attacks", "search"), without=APART)
-    said = field_docs(_class("attacks", "search"))
-    properties = {
-        "id": _id(reserved=True), "kind": {"const": "search", "description": f"{found['description']} `redteam show attack/search`"},
-        "pool": {"type": "array", "minItems": 1, "items": operation, "description": said["pool"]}, "finish": {"anyOf": [operation, {"type": "null"}], "description": said["finish"]},
-    }  # fmt: skip
-    floors = [{"required": [name]} for name in ("min_psnr_db", "min_ssim")]
-    return {**found, "properties": {**properties, **{key: _swept(value) for key, value in found["properties"].items()}}, "required": ["id", "kind", "pool"], "anyOf": floors}
+    return {"oneOf": [*own, chain]}
 
 
 def _kind(group: str, name: str, *, swept: bool = False, required: tuple[str, ...] = ("id", "kind")) -> Json:
@@ -139,7 +124,7 @@ def _kind(group: str, name: str, *, swept: bool = False, required: tuple[str, ..
         return {"type": "object", "properties": {"kind": {"const": name}}, "required": list(required)}
     found = of_fields(cls)
     properties = {key: _swept(value) if swept else value for key, value in found["properties"].items()}
-    fixed = {"id": _id(reserved=group == "attacks"), **(_ADAPTIVE if group == "attacks" else {}), "kind": {"const": name, "description": f"{cls.summary()} `redteam show {WORDS[group]}/{name}`"}}
+    fixed = {"id": _id(reserved=group == "attacks"), "kind": {"const": name, "description": f"{cls.summary()} `redteam show {WORDS[group]}/{name}`"}}
     return {**found, "properties": {**fixed, **properties}, "required": [*required, *found.get("required", [])]}
 
 
@@ -172,10 +157,10 @@ def _gate() -> Json:
     return {**found, "properties": {**found["properties"], "id": _id(), "where": where, "require": require, "metric": metric}, "required": ["id", "metric", "require"]}
 
 
-def of_fields(cls: type, without: tuple[str, ...] = ()) -> Json:
+def of_fields(cls: type) -> Json:
     """A dataclass: its fields with their types, ranges, choices, defaults and documentation; no other keys."""
     hints, said = typing.get_type_hints(cls, include_extras=True), field_docs(cls)
-    fields = [field for field in dataclasses.fields(cls) if field.name in visible(cls) and field.name not in without]
+    fields = [field for field in dataclasses.fields(cls) if field.name in visible(cls)]
     properties = {field.name: _documented(field, of_type(hints[field.name]), said.get(field.name)) for field in fields}
     required = [field.name for field in fields if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
     found = {"type": "object", "description": (inspect.getdoc(cls) or "").split("\n")[0], "properties": properties, "additionalProperties": False}
@@ -186,8 +171,6 @@ def _documented(field: dataclasses.Field, schema: Json, said: str | None) -> Jso
     if group := field.metadata.get("components"):
         members = {name: {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _member(group, name)]} for name in registry.names(group)}
         schema = {"type": "object", "properties": members, "additionalProperties": False}
-    if field.metadata.get("stage"):
-        schema = {"type": "object", "oneOf": [{"required": ["ref"]}, {"required": ["kind"]}]}
     plain = isinstance(field.default, (bool, int, float, str))
     return {**schema, **({"description": said} if said else {}), **({"default": field.default} if plain else {})}
 

@@ -20,12 +20,12 @@ from redteam.scenario.exclusions import check_exclusions, exclusions
 from redteam.scenario.gates import check_gates, gates
 from redteam.scenario.layers import read_layers
 from redteam.scenario.matrix import cells
-from redteam.scenario.model import SCHEMA, Limits, Scenario, Sentinels
+from redteam.scenario.model import SCHEMA, Limits, Scenario
 from redteam.scenario.reading import Reading
 from redteam.scenario.scalars import shown
 
 REQUIRED = ("schema", "name", "data", "targets", "attacks")
-KEYS = ("schema", "extends", "name", "seed", "repeats", "data", "targets", "defenses", "attacks", "file", "matrix", "limits", "sentinels", "gates")
+KEYS = ("schema", "extends", "name", "seed", "repeats", "data", "targets", "defenses", "attacks", "file", "matrix", "limits", "gates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def _scenario(reading: Reading) -> Scenario:
         targets=target_entries(reading) if "targets" in data else (),
         defenses=defense_entries(reading),
         attacks=attack_entries(reading) if "attacks" in data else (),
-        file=_file(reading), limits=_section(reading, "limits", Limits), sentinels=_sentinels(reading),
+        file=_file(reading), limits=_section(reading, "limits", Limits),
         exclude=exclusions(reading), gates=gates(reading),
     )  # fmt: skip
 
@@ -100,11 +100,6 @@ def _file(reading: Reading) -> FileFormat:
     if found.format == "png" and isinstance(written, dict) and "quality" in written:
         reading.warning("RT307", ("file", "quality"), "has no effect, since png loses nothing; delete it, or write format: jpeg")
     return found
-
-
-def _sentinels(reading: Reading) -> Sentinels | None:
-    """The checks of the evaluation; `false` does without."""
-    return None if reading.document.data.get("sentinels") is False else _section(reading, "sentinels", Sentinels)
 
 
 def _section(reading: Reading, name: str, cls: type) -> Any:

@@ -17,26 +17,11 @@ Square = tuple[DataEntry, TargetEntry, DefenseEntry]
 
 
 @dataclass(frozen=True)
-class Check:
-    """What a sentinel cell is there for.
-
-    name:   longer, unbounded, scores, draws or twin
-    of:     key of the cell whose attack it checks
-    images: of the square's first shard that it runs on, at most
-    """
-
-    name: str
-    of: str
-    images: int
-
-
-@dataclass(frozen=True)
 class PlannedCell:
-    """A cell as records name it, the attack that runs in it and, of a sentinel, its check."""
+    """A cell as records name it, and the attack that runs in it."""
 
     cell: Cell
     attack: Attack
-    check: Check | None = None
 
 
 def cells(scenario: Scenario) -> list[PlannedCell]:
@@ -82,33 +67,32 @@ def target_kind(entry: TargetEntry) -> str:
 def _cells(scenario: Scenario, square: Square) -> Iterator[PlannedCell]:
     place = {name: entry.id for name, entry in zip(("data", "target", "defense"), square, strict=True)}
     kind = target_kind(square[1])
-    identity = planned_cell(registry.get("attacks", "identity")(), place, attack="identity", kind="identity", goal=goal_named(kind, None).name, control=True)
+    identity = _planned(registry.get("attacks", "identity")(), place, attack="identity", kind="identity", goal=goal_named(kind, None).name, control=True)
     yield identity
     variants = [(entry, variant, goal_named(kind, variant.attack.goal).name) for entry in attacks_in(scenario, square) for variant in entry.variants]
     noises: dict[str, PlannedCell] = {}
     for _, variant, goal in variants:
         if (control := variant.attack.control()) is not None and (name := _distinct(control, goal)) not in noises:
-            noises[name] = planned_cell(control, place, attack="noise", kind=kind_of(control), goal=goal, control=True, strength=dict(control.strengths()), controls=(identity.cell.key,))
+            noises[name] = _planned(control, place, attack="noise", kind=_kind(control), goal=goal, control=True, strength=dict(control.strengths()), controls=(identity.cell.key,))
             yield noises[name]
     for entry, variant, goal in variants:
         control = variant.attack.control()
         controls = (identity.cell.key, *([noises[_distinct(control, goal)].cell.key] if control is not None else []))
         for repeat in range(scenario.repeats):
-            yield planned_cell(variant.attack, place, attack=entry.id, kind=entry.kind, goal=goal, strength=variant.strength, repeat=repeat, controls=controls)
+            yield _planned(variant.attack, place, attack=entry.id, kind=entry.kind, goal=goal, strength=variant.strength, repeat=repeat, controls=controls)
 
 
-def planned_cell(runs: Attack, place: dict[str, str], *, check: Check | None = None, **coordinates: Any) -> PlannedCell:
-    """The cell of an attack at a place of the matrix; `coordinates` are the other fields of the cell."""
+def _planned(runs: Attack, place: dict[str, str], **coordinates: Any) -> PlannedCell:
     budget = runs.budget()
     limits = {"norm": budget.norm, "eps": budget.eps} if budget else {}
-    return PlannedCell(Cell(**place, params=runs.params(), **limits, **coordinates), runs, check)
+    return PlannedCell(Cell(**place, params=runs.params(), **limits, **coordinates), runs)
 
 
 def _distinct(control: Attack, goal: str) -> str:
     return digest([type(control).__module__, type(control).__qualname__, control.params(), goal])
 
 
-def kind_of(attack: Attack) -> str:
+def _kind(attack: Attack) -> str:
     """The registered name of an attack's class; the likely one is tried first, since a look imports."""
     likely = type(attack).__name__.lower()
     names = sorted(registry.names("attacks"), key=lambda name: name != likely)

@@ -18,8 +18,6 @@ from redteam.target import TargetSpec
 SCHEMA = "redteam/v1"
 ROLES = ("eval", "calib", "train")
 CONTROLS = ("identity", "noise")  # attack ids of the control arms, which are added by themselves
-ADAPTIVE = "adaptive"  # key of an attack that its author says was made for the targets of the scenario
-SENTINEL = "sentinel"  # how the ids of the engine's own checks begin
 On = Literal["value", "ci_lower", "ci_upper"]
 
 
@@ -64,12 +62,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class AttackEntry:
-    """One attack with all the settings that its sweeps give, in written order; `kind` is its component, or chain; `adaptive` where the scenario says that it was made for its targets."""
+    """One attack with all the settings that its sweeps give, in written order; `kind` is its component, or chain."""
 
     id: str
     kind: str
     variants: tuple[Variant, ...]
-    adaptive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +79,6 @@ class Limits:
 
     sample_timeout_s: Annotated[float, Field(gt=0)] = 300
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sentinels:
-    """Further attacks on a few images that check the evaluation itself: twice the steps, no budget, scores alone, noise drawn often, the undefended target.
-
-    sample: images of each square at most, both labels alike
-    share:  of the plan's image-gradients that all of them together may cost at most; where it does not reach, they get fewer images
-    """
-
-    sample: Annotated[int, Field(ge=4, le=256)] = 24
-    share: Annotated[float, Field(gt=0, le=1)] = 0.15
 
 
 @dataclass(frozen=True)
@@ -131,7 +116,6 @@ class Scenario:
     file:    what every image is saved to before it is scored
     exclude: coordinates of cells that are left out; see matrix.is_excluded
     repeats: how often each attack cell runs, with other randomness
-    sentinels: the checks of the evaluation itself; None where the scenario does without
     """
 
     schema_: str
@@ -147,7 +131,6 @@ class Scenario:
     limits: Limits = Limits()
     gates: tuple[Gate, ...] = ()
     repeats: int = 1
-    sentinels: Sentinels | None = Sentinels()
     beside: tuple[Path, ...] = ()
 
     @property

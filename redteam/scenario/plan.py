@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 
-from redteam.data.corpus import NOT_CONTENT, Sample, sources
+from redteam.data.corpus import NOT_CONTENT, Sample
 from redteam.objective import goal_named
 from redteam.record import Cell
 from redteam.scenario.lock import lock_of
 from redteam.scenario.matrix import PlannedCell, cells, target_kind
 from redteam.scenario.model import DataEntry, Scenario
-from redteam.scenario.sentinels import sampled, with_sentinels
 from redteam.seeding import digest
 
 SHARD = 64  # images a unit: small enough to lose little, large enough that files are few
@@ -143,16 +142,6 @@ class Plan:
         return {(unit.target, unit.defense): unit for unit in self.units if unit.shard is None}
 
     @cached_property
-    def lessons(self) -> dict[int, str]:
-        """Cell whose attack learns -> the name of what it learns; other evaluation data and control arms share it."""
-        return {number: _lesson(item) for number, item in enumerate(self.cells) if item.attack.learns()}
-
-    @cached_property
-    def lessons_begin(self) -> dict[str, Unit]:
-        """What is learned -> the first unit that needs it."""
-        return {self.lessons[unit.cell]: unit for unit in reversed(self.units) if unit.cell in self.lessons}
-
-    @cached_property
     def _by_key(self) -> dict[str, Unit]:
         return {unit.key: unit for unit in self.units}
 
@@ -170,16 +159,10 @@ def make_plan(scenario: Scenario, options: Options) -> Plan:
     """List the samples, lay out cells and units, and lock what they depend on. Raises PlanError, CorpusError, Unusable or FileNotFoundError."""
     listed = {role: {entry.id: tuple(_listed(entry, options)) for entry in entries} for role, entries in scenario.data.items()}
     _check(listed)
-    planned = with_sentinels(scenario, tuple(_selected(cells(scenario), options.only)), {name: len(samples) for name, samples in listed["eval"].items()})
+    planned = tuple(_selected(cells(scenario), options.only))
     lock = lock_of(scenario, planned, listed, device=options.device, frozen={"micro_batch": options.micro_batch, "threads": options.threads})
     units = tuple(_units(scenario, planned, listed["eval"], lock))
     return Plan(scenario, options, planned, units, listed["eval"], lock)
-
-
-def _lesson(item: PlannedCell) -> str:
-    """Everything that a lesson depends on within one run."""
-    cell, learner = item.cell, item.attack.learner()
-    return digest([cell.target, cell.defense, cell.goal, type(learner).__module__, type(learner).__qualname__, learner.params(), cell.repeat])
 
 
 def _listed(entry: DataEntry, options: Options) -> Iterator[Sample]:
@@ -200,10 +183,6 @@ def _check(listed: Listed) -> None:
             shared = [s for s in samples if s.content in evaluated]
             if shared:
                 raise PlanError(f"data.{role}: {len(shared)} images of {name} are in eval too (first: {shared[0].id} = {evaluated[shared[0].content]}); split the data")
-    known = set().union(*map(sources, listed["eval"].values()))
-    for name, samples in listed.get("train", {}).items():
-        if shared := sorted(known & sources(samples)):
-            raise PlanError(f"data.train: {len(shared)} source images of {name} are in eval too (first: {shared[0]}); split the data by source image, since what was learned is evaluated")
 
 
 def _selected(planned: Iterable[PlannedCell], only: str | None) -> Iterator[PlannedCell]:
@@ -229,10 +208,9 @@ def _units(scenario: Scenario, planned: Sequence[PlannedCell], samples: Mapping[
         place = (kinds[cell.target], cell.data, cell.goal)
         if place not in concerned:
             concerned[place] = [_concerned(shard, kinds[cell.target], cell.goal) for shard in whole[cell.data]]
-        asked = [lock["surrogates"].get(name) or lock["targets"][name] for name in item.attack.learner().asked_instead()]
+        asked = [lock["surrogates"].get(name) or lock["targets"][name] for name in item.attack.asked_instead()]
         parts = digest([everything, cell.key, lock["targets"][cell.target], lock["defenses"][cell.defense], *asked])
-        shards = [_part(concerned[place][0], item.check.images)] if item.check else concerned[place]
-        yield from (Unit(digest([parts, shard.digest]), cell.target, cell.defense, number, shard) for shard in shards if shard.batches)
+        yield from (Unit(digest([parts, shard.digest]), cell.target, cell.defense, number, shard) for shard in concerned[place] if shard.batches)
 
 
 def _shards(data: str, samples: Sequence[Sample], micro_batch: int) -> list[Shard]:
@@ -262,13 +240,11 @@ def _concerned(shard: Shard, kind: str, goal_name: str) -> Shard:
     return replace(shard, batches=tuple(batch for batch in batches if batch))
 
 
-def _part(shard: Shard, images: int) -> Shard:
-    """So many images of a shard, in micro-batches of its size."""
-    largest = max(map(len, shard.batches), default=1)
-    return replace(shard, batches=tuple(_cut(sampled([sample for batch in shard.batches for sample in batch], images), largest)))
+def count_gradients(plan: Plan) -> int:
+    """Image-gradients that the plan's attacks ask for at most: the figure to look at before a long run."""
+    return sum(plan.images_of(unit) * _gradients(plan.cells[unit.cell].attack) for unit in plan.units if unit.cell is not None)
 
 
-def count_gradients(plan: Plan, *, sentinels: bool = False) -> int:
-    """Image-gradients that the plan's attacks (or those of its sentinels alone) ask for at most: the figure to look at before a long run."""
-    counted = ((unit, plan.cells[unit.cell]) for unit in plan.units if unit.cell is not None)
-    return sum(plan.images_of(unit) * item.attack.gradients() for unit, item in counted if item.check or not sentinels)
+def _gradients(attack: Any) -> int:
+    stages = getattr(attack, "stages", (attack,))
+    return sum(getattr(stage, "steps", 1) for stage in stages if stage.needs.name == "GRADIENTS")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from redteam.target import Access, Detector
-from redteam.targets import activation, prepared
+from redteam.targets import activation
 from redteam.targets.preprocessing import Input
 
 Model = Callable[[Tensor], Any]
@@ -113,15 +113,8 @@ class Adapter:
         self.final, seen = activation.find(lambda: self._values(x.clone()))
         return (TAKEN_OFF if self.final else NOT_LAST if seen else NONE_FOUND,)
 
-    def around(self, model: Model) -> Adapter:
-        """The same adapter with another model in it."""
-        other = Adapter(model, self.input, self.output)
-        other.final = self.final
-        return other
-
     def _once(self, pixels: Tensor) -> Tensor:
-        with torch.autocast(pixels.device.type, enabled=False):  # whatever precision the model may be asked in
-            x = self.input.apply(pixels)
+        x = self.input.apply(pixels)
         if self.final is not None:
             score = self.final.log_odds(lambda: self._values(x))
         else:
@@ -143,24 +136,14 @@ class AdaptedDetector(Detector):
     def __init__(self, name: str, adapter: Adapter, access: Access, notes: tuple[str, ...] = ()) -> None:
         super().__init__(name, self._named, access)
         self._adapter = adapter  # shared by copies with less access or another threshold
-        self._prepare: tuple[prepared.How, float] = ("off", 0.0)
         self.notes = notes
-        self.checks: tuple[prepared.Check, ...] = ()  # of the preparation
 
     def inspect(self, pixels: Tensor) -> None:
-        """Look at clean images (n, 3, h, w): take off the final sigmoid or softmax and prepare the module, where answers stay the same."""
+        """Look at clean images (n, 3, h, w) and take off the final sigmoid or softmax where the probability stays the same without it."""
         try:
             self.notes += self._adapter.inspect(pixels)
-            how, at = self._prepare
-            self._adapter.model, checks = prepared.prepare(self._adapter.model, how, prepared.Probe(self._adapter.around, pixels, at))
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
-        self.checks = tuple(checks)
-        self.notes += tuple(check.sentence() for check in checks)
-
-    def preparing(self, how: prepared.How, at: float) -> AdaptedDetector:
-        """The same detector, to be prepared when it is inspected; `at` is the score above which decisions are compared."""
-        return self._changed(_prepare=(how, at))
 
     @property
     def input_range(self) -> tuple[float, float]:
@@ -169,10 +152,10 @@ class AdaptedDetector(Detector):
 
     def fed_as(self, value_range: tuple[float, float]) -> AdaptedDetector:
         """The same model fed another range of values: for looking whether the declared one is wrong, never for scoring."""
-        other = self._adapter.around(self._adapter.model)
-        other.input = replace(other.input, range=value_range)
+        other = Adapter(self._adapter.model, replace(self._adapter.input, range=value_range), self._adapter.output)
+        other.final = self._adapter.final
         fed = AdaptedDetector(self.name, other, self.access).with_threshold(self.threshold)
-        return fed._changed(_before=self._before, randomised=self.randomised)
+        return fed._changed(_before=self._before)
 
     def _named(self, pixels: Tensor) -> Tensor:
         try:

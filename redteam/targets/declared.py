@@ -1,16 +1,13 @@
-"""What every target of the user's declares: what goes in, what comes out, what an adversary may ask, and whether it is made faster."""
+"""What every target of the user's declares: what goes in, what comes out, and what an adversary may ask."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from torch import nn
+from typing import Literal
 
 from redteam.target import Access, TargetSpec
-from redteam.targets.adapted import AdaptedDetector, Adapter, Output
-from redteam.targets.prepared import How
+from redteam.targets.adapted import Output
 from redteam.targets.preprocessing import Input
 
 
@@ -34,7 +31,7 @@ class DeclaredTarget(TargetSpec):
 
     def gives(self) -> Access:
         """The access level; where it is not declared, what a module would give, until the detector has been loaded."""
-        return min(Access[(self.access or "gradients").upper()], self.most)
+        return Access[(self.access or "gradients").upper()]
 
     def own_scale(self, value: float) -> float:
         """A fixed threshold on the detector's own scale -> log-odds of label 1."""
@@ -43,22 +40,3 @@ class DeclaredTarget(TargetSpec):
                 raise ValueError(f"threshold: fixed must lie in (0, 1) for {self.output.type}, got {value}")
             value = math.log(value / (1 - value))
         return -value if self.output.positive == "real" else value
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModuleTarget(DeclaredTarget):
-    """A module or a callable of the user's.
-
-    prepare: auto works on a copy with batch norms folded and convolutions channels-last, where clean images get the same scores; compile also
-             compiles it, which takes a minute or more in each worker; off takes the module as it is. The copy takes the memory of the
-             parameters once more, for as long as something else holds the module
-    """
-
-    prepare: How = "auto"
-
-    def behind(self, name: str, model: Any, notes: list[str]) -> AdaptedDetector:
-        """The model behind its input and output, to be prepared once clean images are at hand."""
-        access = self.gives() if self.access or isinstance(model, nn.Module) else Access.SCORES
-        fixed = self.threshold.fixed if self.threshold else None
-        at = 0.0 if fixed is None else self.own_scale(fixed)
-        return AdaptedDetector(name, Adapter(model, self.input, self.output), access, tuple(notes)).preparing(self.prepare, at)

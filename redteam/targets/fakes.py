@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from redteam.seeding import derive_seed
 from redteam.target import Detector, TargetSpec
 
-Fault = Literal[
-    "none", "zero_gradient", "no_gradient", "nan", "raise", "hang", "crash", "random", "mutate", "hard_labels", "probability", "polarity", "neighbours",
-    "saturated", "quantised", "one_class", "misleading", "shattered", "optimises", "detail",
-]  # fmt: skip
-FREQUENCY = 1000.0  # of the shattered score: one level of one pixel is a good part of a turn
+Fault = Literal["none", "zero_gradient", "no_gradient", "nan", "raise", "hang", "crash", "random", "mutate", "hard_labels", "probability", "polarity", "neighbours"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +104,6 @@ class Broken(Brightness):
         if (means > self.above).any():
             self._strike()
         score = (means - self.at) * self.scale
-        match self.fault:
-            case "shattered":
-                return score + (pixels.flatten(1) * _waves(pixels)).sum(1).mul(FREQUENCY).sin()
-            case "optimises":
-                return score + 0 * _settled(pixels).flatten(1).sum(1)
-            case "detail":
-                return score + (pixels[..., 1:] - pixels[..., :-1]).abs().flatten(1).mean(1) * self.scale
         return self._disturb(score, means, generator)
 
     def _strike(self) -> None:
@@ -143,45 +132,7 @@ class Broken(Brightness):
                 return -score
             case "neighbours":
                 return score - score.mean().detach() * 0.9
-            case "saturated":
-                return (score * 1000).sigmoid()
-            case "quantised":
-                return score.round()
-            case "one_class":
-                return score + 1000
-            case "misleading":
-                return 2 * score.detach() - score
         return score
-
-
-def _waves(pixels: Tensor) -> Tensor:
-    """A fixed direction for each pixel (3 * h * w,), as if the score had been trained to hide its slope."""
-    return torch.randn(pixels[0].numel(), generator=torch.Generator().manual_seed(0)).to(pixels)
-
-
-def _settled(pixels: Tensor) -> Tensor:
-    """Pixels (n, 3, h, w) after one step of a descent of its own, as purifying targets take it before they answer."""
-    with torch.enable_grad():
-        x = pixels.detach().clone().requires_grad_(True)
-        (step,) = torch.autograd.grad((x - 0.5).square().sum(), x)
-    return pixels - 1e-3 * step
-
-
-class MeanNetwork(nn.Module):
-    """The brightness detector as a module, for what only modules can get wrong.
-
-    centre, scale: score = scale * (mean of all inputs - centre)
-    norm:          end in a batch norm, which in train mode looks at the neighbours
-    """
-
-    def __init__(self, centre: float = 0.5, scale: float = 50.0, norm: bool = False) -> None:
-        super().__init__()
-        self.centre, self.scale = centre, scale
-        self.norm = nn.BatchNorm1d(1) if norm else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n,)."""
-        return self.norm(((x.mean((1, 2, 3)) - self.centre) * self.scale)[:, None])[:, 0]
 
 
 def brightness(pixels: Tensor) -> Tensor:

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from redteam.target import Detector
-from redteam.targets.declared import ModuleTarget
+from redteam.target import Access, Detector
+from redteam.targets.adapted import AdaptedDetector, Adapter
+from redteam.targets.declared import DeclaredTarget
 from redteam.targets.python import STATEFUL, STAYS_TRAINING
 
 WAS_TRAINING = "the module was in train mode; while it was evaluated it was in eval mode"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenTarget(ModuleTarget):
+class GivenTarget(DeclaredTarget):
     """A detector in memory. Not a component of scenarios: YAML holds no objects.
 
     model: the module, which stays on its device, or a callable of batches
@@ -44,15 +45,16 @@ class GivenTarget(ModuleTarget):
 
     def load(self, name: str, device: torch.device) -> Detector:
         """The model behind its input and output; a module is put in eval mode and its parameters take no gradient until `borrowed` ends."""
-        notes: list[str] = []
+        notes: tuple[str, ...] = ()
         if isinstance(self.model, nn.Module):
             stateful = any(isinstance(part, STATEFUL) for part in self.model.modules())
-            notes += [WAS_TRAINING] if stateful and self.model.training else []
+            notes = (WAS_TRAINING,) if stateful and self.model.training else ()
             self.model.eval()
             for parameter in self.model.parameters():  # a TorchScript module has no requires_grad_ of its own
                 parameter.requires_grad_(False)
-            notes += [STAYS_TRAINING] if stateful and any(part.training for part in self.model.modules()) else []
-        return self.behind(name, self.model, notes)
+            notes += (STAYS_TRAINING,) if stateful and any(part.training for part in self.model.modules()) else ()
+        access = self.gives() if self.access or isinstance(self.model, nn.Module) else Access.SCORES
+        return AdaptedDetector(name, Adapter(self.model, self.input, self.output), access, notes)
 
 
 @contextlib.contextmanager

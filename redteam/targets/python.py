@@ -10,8 +10,9 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from redteam.target import Detector
-from redteam.targets.declared import ModuleTarget
+from redteam.target import Access, Detector
+from redteam.targets.adapted import AdaptedDetector, Adapter
+from redteam.targets.declared import DeclaredTarget
 from redteam.targets.loading import factory_source, load_factory
 from redteam.targets.weights import Weights, load_weights
 
@@ -20,7 +21,7 @@ STAYS_TRAINING = "model_in_train_mode: the module stays in train mode although e
 
 
 @dataclass(frozen=True, kw_only=True)
-class PythonTarget(ModuleTarget):
+class PythonTarget(DeclaredTarget):
     """A torch module or a callable that a Python factory returns.
 
     factory: my_package.models:build or my_file.py:build, relative to the scenario; called with `args`
@@ -50,12 +51,13 @@ class PythonTarget(ModuleTarget):
             raise ValueError(f"{name}: factory {self.factory} must return a module or a callable, got {type(model).__name__}")
         notes: list[str] = []
         if isinstance(model, nn.Module):
-            model = self._set_up(model, device, notes)
+            model = self._prepare_module(model, device, notes)
         elif self.weights:
             raise ValueError(f"{name}: weights need a module to load into, but factory {self.factory} returned a {type(model).__name__}")
-        return self.behind(name, model, notes)
+        access = self.gives() if self.access or isinstance(model, nn.Module) else Access.SCORES
+        return AdaptedDetector(name, Adapter(model, self.input, self.output), access, tuple(notes))
 
-    def _set_up(self, model: nn.Module, device: torch.device, notes: list[str]) -> nn.Module:
+    def _prepare_module(self, model: nn.Module, device: torch.device, notes: list[str]) -> nn.Module:
         if self.weights:
             notes += load_weights(model, self.weights, device)
         stateful = any(isinstance(part, STATEFUL) for part in model.modules())

@@ -1,4 +1,4 @@
-"""The red flags. Each looks at one cell with its control arm and says, with figures, what is wrong with the number; `siblings` compares cells.
+"""The red flags. Each looks at one cell with its control arm and says, with figures, what is wrong with the number.
 
 Source: Carlini et al., "On Evaluating Adversarial Robustness", 2019, arXiv:1902.06705; Croce & Hein, AutoAttack, ICML 2020,
 arXiv:2003.01690; Pintor et al., "Indicators of Attack Failure", NeurIPS 2022, arXiv:2106.09947; the others are the project's own.
@@ -7,20 +7,59 @@ arXiv:2003.01690; Pintor et al., "Indicators of Attack Failure", NeurIPS 2022, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from redteam.attack import stages
+from redteam.attack import Attack
 from redteam.measure.statistics import mcnemar_exact, smallest_fpr
 from redteam.protocols.detection_metrics import scoreable
+from redteam.record import Cell, Record
 from redteam.target import Access
-from redteam.validity.answers import autograd_inside, mere_flip, one_class, rugged_loss
-from redteam.validity.traces import loss_never_falls, lost_in_the_file, not_converged, silent_success
-from redteam.validity.view import ENOUGH, FEW, Flag, Severity, View
 
+Severity = Literal["invalid", "upper_bound", "note"]
 SPREAD = 1e-3  # of a score between two identical calls, relative to 1 + |score|: float32 kernels differ by far less
 LAST_BITS = 1e-5  # of a score, relative likewise: a score this close to the threshold may change sides with the shape of the batch
+FEW = 0.10  # share of images without a gradient up to which a success rate is still a lower bound worth printing
+ENOUGH = 10  # clean images from which a statement about all scores means something
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing that is wrong with a cell.
+
+    id:       R1, R2, ...
+    severity: invalid (the figure means nothing), upper_bound (the target may be weaker than it looks) or note
+    detail:   a sentence with the figures and what to do
+    """
+
+    id: str
+    severity: Severity
+    detail: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What the flags of one cell look at.
+
+    rows:     the cell's records
+    identity: the clean arm's records of the same data, target and defense
+    clean:    the clean arm's metrics
+    facts:    what the preparation of the target found
+    lossless: whether the scenario's file keeps pixels as they are
+    groups:   the source images behind the rows
+    files:    a sentence where format, compression or size of the files alone tell the classes apart
+    """
+
+    cell: Cell
+    attack: Attack
+    rows: Sequence[Record]
+    identity: Sequence[Record]
+    clean: dict[str, dict[str, float]]
+    facts: dict[str, Any]
+    lossless: bool
+    groups: frozenset[str] = field(default_factory=frozenset)
+    files: str | None = None
 
 
 def broken_gradient(view: View) -> Flag | None:
@@ -51,21 +90,10 @@ def not_repeatable(view: View) -> Flag | None:
     flipped = [(r.outcome["repeat_score"] > r.outcome["threshold"]) != bool(r.outcome["decision"]) for r in rows]
     flips = sum(flip and by > LAST_BITS for flip, by in zip(flipped, moved, strict=True))
     named = next((note for note in view.facts.get("notes", ()) if note.startswith("model_in_train_mode")), "")
-    if view.facts.get("randomised"):
-        return _declared_random(view, f"changed {flips} of {len(rows)} decisions when asked twice about the same file")
     if flips or (moved and max(moved) > SPREAD):
         why = f" {_sentence(named)}" if named else " It is random, or an image's score depends on its batch."
         return Flag("R3", "invalid" if flips else "upper_bound", f"Asked twice about the same file in another batch, the target changed {flips} of {len(rows)} decisions (largest relative change of a score {max(moved):.2g}).{why}")
     return Flag("R3", "note", _sentence(named)) if named else None
-
-
-def _declared_random(view: View, seen: str) -> Flag:
-    """R3 of a target that is random on purpose: no fault, but an attack that does not average over it is weaker than it could be."""
-    asking = [stage for stage in stages(view.attack) if stage.access() > Access.NONE]
-    if asking and min(stage.eot for stage in asking) == 1:
-        return Flag("R3", "upper_bound", f"The target is random by declaration: it {seen}. The attack took each answer as it came; give it eot: 8 or more, so that it averages.")
-    averaged = f" The attack averaged {min(stage.eot for stage in asking)} answers for each question." if asking else ""
-    return Flag("R3", "note", f"The target is random by declaration: it {seen}.{averaged}")
 
 
 def _sentence(note: str) -> str:
@@ -96,7 +124,7 @@ def budget_or_range(view: View) -> Flag | None:
     return None
 
 
-def _better_range(ranges: Mapping[str, Any]) -> str | None:
+def _better_range(ranges: dict[str, Any]) -> str | None:
     """A sentence where another input range serves the network better than the declared one, beyond both intervals."""
     declared = ranges.get("declared")
     for figure, words in (("auc", "separates clean images with AUC"), ("accuracy", "is right about clean images with accuracy")):
@@ -162,8 +190,7 @@ def polarity(view: View) -> Flag | None:
 
 
 CHECKS: tuple[Callable[[View], Flag | None], ...] = (
-    broken_gradient, zero_gradient, not_repeatable, probabilities_as_logits, autograd_inside, rugged_loss, silent_success, not_converged, lost_in_the_file, loss_never_falls, budget_or_range,
-    mere_flip, one_class, identity_moves, unlike_files, hard_labels, too_few_negatives, threshold_provenance, polarity,
+    broken_gradient, zero_gradient, not_repeatable, probabilities_as_logits, budget_or_range, identity_moves, unlike_files, hard_labels, too_few_negatives, threshold_provenance, polarity,
 )  # fmt: skip
 
 

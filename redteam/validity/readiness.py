@@ -12,8 +12,8 @@ from redteam.targets.python import STAYS_TRAINING
 from redteam.validity.flags import FEW, View, flags
 
 FLAGS = {  # flag: its code, and which part of the target's declaration it is about
-    "R1": ("RT407", "access"), "R2": ("RT407", "output"), "R3": ("RT408", "mode"), "R4": ("RT409", "output"), "R5": ("RT410", ""), "R6": ("RT410", ""), "R14": ("RT403", "input"),
-    "R17": ("RT410", ""), "R19": ("RT410", "output"), "R20": ("RT412", "threshold"), "R21": ("RT412", "threshold"), "R22": ("RT402", "output"),
+    "R1": ("RT407", "access"), "R2": ("RT407", "output"), "R3": ("RT408", "mode"), "R4": ("RT409", "output"), "R14": ("RT403", "input"), "R17": ("RT410", ""),
+    "R19": ("RT410", "output"), "R20": ("RT412", "threshold"), "R21": ("RT412", "threshold"), "R22": ("RT402", "output"),
 }  # fmt: skip
 
 
@@ -80,8 +80,8 @@ def _reasons(rows: Sequence[Record]) -> str:
 
 
 def _flagged(view: View) -> list[Complaint]:
-    """The red flags as complaints, but for some: one step says nothing of attacks, `_recalls` speaks of one class, an absent gradient counts as zero too, and a threshold that was given is the user's own choice."""
-    raised = [flag for flag in flags(view) if flag.id in FLAGS]
+    """The red flags as complaints, but for two: a gradient that is absent counts as zero too, and a threshold that was given is the user's own choice."""
+    raised = flags(view)
     if any(flag.id == "R1" for flag in raised):
         raised = [flag for flag in raised if flag.id != "R2"]
     told = [flag for flag in raised if (flag.id, flag.severity) != ("R21", "note")]

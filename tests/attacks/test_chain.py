@@ -37,7 +37,7 @@ def test_stages_follow_each_other_through_8_bit_pixels(make_images):
 
 def test_a_bounded_stage_starts_from_what_the_one_before_left(make_images):
     images = make_images(2, low=60, high=190)
-    first, second = PGD(eps=2 / 255), PGD(eps=3 / 255, stop=False)
+    first, second = PGD(eps=2 / 255), PGD(eps=3 / 255)
     chain = Chain(stages=(first, second), names=("a", "b"))
     assert (to_levels(run(chain, images).pixels) - to_levels(images.pixels)).abs().unique().tolist() == [5]
 

@@ -35,7 +35,7 @@ def test_it_follows_the_surrogate_and_the_evaluated_target_is_never_asked(grey_i
     objective = BOTH.on(target.with_access(Access.NONE), images, surrogates={"s": other})
     attack = PGD(eps=8 / 255, steps=3, surrogates=("s",))
     transferred = attack.run(objective, SampleRNG.of(1, "a", {}, images.ids)).pixels
-    white_box = PGD(eps=8 / 255, steps=3, stop=False).run(BOTH.on(other, images), SampleRNG.of(1, "a", {}, images.ids)).pixels
+    white_box = PGD(eps=8 / 255, steps=3).run(BOTH.on(other, images), SampleRNG.of(1, "a", {}, images.ids)).pixels
     assert torch.equal(transferred, white_box)
     assert all(cost.queries == 0 for cost in target.ledger.take(images.ids))
 

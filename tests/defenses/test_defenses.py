@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from redteam import registry
-from redteam.attacks.mi import MI
+from redteam.attacks.pgd import PGD
 from redteam.defense import Defense
 from redteam.defenses.blur import BlurDefense
 from redteam.defenses.jpeg import JPEGDefense
@@ -112,7 +112,7 @@ def test_the_attacker_sees_the_defended_target(defense, make_images):
     defended = defense.wrap(weighted())
     objective = BOTH.on(defended, images)
     assert torch.equal(objective.loss(images.pixels), defended.respond(images.pixels) * (2 * images.labels - 1))
-    MI(steps=3).perturb(objective, SampleRNG.of(1, "x", {}, images.ids))
+    PGD(steps=3).perturb(objective, SampleRNG.of(1, "x", {}, images.ids))
     assert [cost.backwards for cost in defended.ledger.take(images.ids)] == [3] * 4
 
 
@@ -123,6 +123,6 @@ def test_an_attack_that_knows_the_blur_gains_more_than_one_that_does_not(make_im
     defended = BlurDefense(sigma=1.5).wrap(target)
     judged = BOTH.on(defended, images)
     rng = SampleRNG.of(1, "x", {}, images.ids)
-    unaware, aware = (MI(eps=8 / 255).perturb(BOTH.on(seen, images), rng.fork("run")).pixels for seen in (target, defended))
+    unaware, aware = (PGD(eps=8 / 255).perturb(BOTH.on(seen, images), rng.fork("run")).pixels for seen in (target, defended))
     clean = judged.margin(images.pixels)
     assert (clean - judged.margin(aware) > 1.5 * (clean - judged.margin(unaware))).all()

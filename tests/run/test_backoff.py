@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
+from redteam.attack import Tier
 from redteam.data.folder import Folder
 from redteam.run import executing
 from redteam.run.backoff import is_shortage
@@ -78,7 +79,7 @@ def test_without_a_clean_answer_an_image_is_not_attacked(short):
 
 
 def test_an_attack_that_hangs_on_its_batch_is_never_split_in_silence(short, monkeypatch):
-    monkeypatch.setattr("redteam.attacks.pgd.PGD.divisible", False)
+    monkeypatch.setattr("redteam.attacks.pgd.PGD.tier", Tier.MICROBATCH)
     tried, rows, _ = short("short", 4, MemoryError())
     assert tried == [8, 2]
     found = {row["reason"]: row["status"] for row in rows if row["attack"] == "pgd"}

@@ -29,14 +29,14 @@ def absent():
 """
 
 
-def many_attacks(lab, stop: bool = True) -> None:
+def many_attacks(lab) -> None:
     lab.write(
         targets=[{"id": "bright", "kind": "brightness", "scale": 100}, {"id": "linear", "kind": "linear"}],
         defenses=[{"id": "none", "kind": "none"}, {"id": "jpeg75", "kind": "jpeg", "quality": 75}],
         attacks=[
-            {"id": "pgd", "kind": "pgd", "eps": "16/255", "steps": 2, "stop": stop},
-            {"id": "l2", "kind": "pgd", "norm": "l2", "eps": 2, "steps": 1, "stop": stop},
-            {"id": "evade", "kind": "pgd", "eps": "8/255", "steps": 2, "goal": "evade", "stop": stop},
+            {"id": "pgd", "kind": "pgd", "eps": "16/255", "steps": 2},
+            {"id": "l2", "kind": "pgd", "norm": "l2", "eps": 2, "steps": 1},
+            {"id": "evade", "kind": "pgd", "eps": "8/255", "steps": 2, "goal": "evade"},
             {"id": "jpeg", "kind": "jpeg", "quality": 60},
             {"id": "two", "chain": [{"ref": "l2"}, {"ref": "jpeg"}]},
         ],
@@ -65,7 +65,7 @@ def test_a_run_cut_into_pieces_gives_the_same_bytes(small):
 
 
 def test_analytic_targets_give_the_same_bytes_for_micro_batches_of_1_7_and_32(small):
-    many_attacks(small, stop=False)  # who drops images says which micro-batch it was
+    many_attacks(small)
     runs = [small.inline(f"by{size}", micro_batch=size)[0].results.read_bytes() for size in (1, 7, 32)]
     assert runs[0] == runs[1] == runs[2]
 
@@ -207,7 +207,7 @@ def test_a_callable_that_gives_scores_is_not_asked_for_gradients(small):
     assert {row["reason"] for row in rows if row["attack"] == "pgd"} == {"pgd needs gradients but mine gives scores"}
 
 
-def full_disk(*_: object, **__: object) -> None:
+def full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
